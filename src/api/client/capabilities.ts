@@ -1,0 +1,29 @@
+/**
+ * What a client may count on: room versions, and which changes the user can make.
+ */
+import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
+import { ROOM_VERSIONS } from '../../protocol/room-version.ts';
+
+export function capabilitiesEndpoints(options: { readonly defaultRoomVersion: string }): readonly Endpoint[] {
+  const available = Object.fromEntries([...ROOM_VERSIONS.keys()].map((id) => [id, 'stable']));
+  const capabilities = {
+    'm.room_versions': { default: options.defaultRoomVersion, available },
+    'm.change_password': { enabled: true },
+    'm.profile_fields': { enabled: true },
+    'm.set_displayname': { enabled: true },
+    'm.set_avatar_url': { enabled: true },
+    'm.3pid_changes': { enabled: false },
+    'm.get_login_token': { enabled: false },
+    'm.forget_forced_upon_leave': { enabled: false },
+  };
+  return [
+    defineEndpoint({
+      method: 'GET',
+      path: '/_matrix/client/v3/capabilities',
+      auth: 'user',
+      guests: true,
+      spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities',
+      handle: () => ({ capabilities }),
+    }),
+  ];
+}

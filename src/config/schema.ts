@@ -1,0 +1,207 @@
+/**
+ * Every key of the configuration file: its kind, default, meaning, and whether it can change without a restart. The
+ * example file, docs/configuration.md, the JSON Schema and the checks all come from this table.
+ */
+import { getRoomVersion } from '../protocol/room-version.ts';
+import { type Infer, list, optional, optionalSection, secret, section, value } from './nodes.ts';
+import * as is from './values.ts';
+
+/** A family of requests: a bucket of `burst` that refills at `per_second`, for each user or address. */
+const rateLimit = (doc: string, perSecond: number, burst: number) =>
+  section(doc, {
+    per_second: value(is.decimal(0.0001, 1_000_000), 'Requests per second in the long run.', {
+      default: perSecond,
+      reloadable: true,
+    }),
+    burst: value(is.integer(1, 1_000_000), 'Requests that may come at once.', { default: burst, reloadable: true }),
+  });
+
+const registration = section('Who may make an account.', {
+  enabled: value(
+    is.boolean,
+    'Whether clients can register accounts. Until the first account exists, the token that is printed at start works even where this is false.',
+    { default: false, reloadable: true },
+  ),
+  requires_token: value(
+    is.boolean,
+    'Whether registering needs a token. Without one, anybody who reaches the server can make accounts, and spammers will.',
+    { default: true, reloadable: true },
+  ),
+  token: secret('A token that can be used any number of times.', { reloadable: true }),
+  shared_secret: secret(
+    'Scripts that know this secret can register users by a signed request, as with the register endpoint of other homeservers. Off without it.',
+  ),
+  admin_pre_shared_secret: secret(
+    'A bearer token for those endpoints of the admin API that accept it, such as the one that makes users. Off without it.',
+  ),
+  password_requirements: section('What a password needs.', {
+    min_length: value(is.integer(1, 512), 'Characters.', { default: 10, reloadable: true }),
+    min_entropy: value(
+      is.decimal(0, 1000),
+      'Estimated strength in bits: 50 stands up to an attacker with the hashes.',
+      {
+        default: 50,
+        reloadable: true,
+      },
+    ),
+  }),
+  peppering: section('A secret that goes into every password hash, kept out of the database.', {
+    pepper: secret('Once it is set, changing it locks everybody out.', { inline: false }),
+  }),
+});
+
+export const schema = section('', {
+  server_name: value(
+    is.serverName,
+    'The name in user ids, as in @alice:example.org. It can never be changed once there is data.',
+    { default: 'localhost' },
+  ),
+  data_dir: value(
+    is.path,
+    "Everything that the server keeps: its own PostgreSQL, the signing key, media, PostgreSQL's log.",
+    {
+      default: './data',
+    },
+  ),
+  listeners: list(
+    'Where the server listens for clients and other servers.',
+    {
+      address: value(is.ipAddress, 'The address to listen on; 0.0.0.0 and :: are all of them.', {
+        default: '127.0.0.1',
+      }),
+      port: value(is.port, 'The TCP port; 0 for any free one.', { default: 8008 }),
+      unix: optional(is.path, 'A unix socket to listen on, in place of address and port.', {
+        example: './hammerhead.sock',
+      }),
+      tls: optionalSection('Serve HTTPS. A reverse proxy can do that instead.', {
+        certificate: value(is.path, 'PEM file with the certificate and its chain.', { default: './certificate.pem' }),
+        key: value(is.path, 'PEM file with the private key.', { default: './key.pem' }),
+      }),
+    },
+    { default: [{ address: '127.0.0.1', port: 8008 }] },
+  ),
+  trusted_proxies: value(
+    is.listOf(is.network),
+    'Reverse proxies whose X-Forwarded-For is believed. Everybody else is who he seems to be.',
+    { default: [] },
+  ),
+  database: section('By default the server runs a PostgreSQL of its own in data_dir. With a URL it uses yours.', {
+    url: secret(
+      'A postgresql:// URL of an empty database with encoding UTF8, PostgreSQL 15 or newer: postgresql://user:password@host/database.',
+    ),
+    max_open_connections: value(is.integer(2, 10_000), 'Connections at once, besides the one that commits.', {
+      default: 20,
+    }),
+    max_idle_connections: value(is.integer(0, 10_000), 'Unused connections that are kept.', { default: 10 }),
+    max_open_lifetime: value(is.duration, 'Age at which a connection is replaced; 0 for never.', { default: '1h' }),
+    max_idle_lifetime: value(is.duration, 'Time after which an unused connection is closed; 0 for never.', {
+      default: '10m',
+    }),
+  }),
+  registration,
+  rate_limits: section('How much one user, or one address before login, may ask. Answered by 429 M_LIMIT_EXCEEDED.', {
+    enabled: value(is.boolean, 'Whether to limit at all.', { default: true, reloadable: true }),
+    login: rateLimit('Logins from one address.', 0.5, 20),
+    login_failed: rateLimit('Wrong passwords for one account.', 0.2, 5),
+    registration: rateLimit('Accounts made from one address.', 0.2, 5),
+    messages: rateLimit('Events sent by one user.', 10, 100),
+    joins: rateLimit('Rooms joined by one user.', 1, 20),
+    invites: rateLimit('Invites sent by one user.', 1, 20),
+    room_creation: rateLimit('Rooms created by one user.', 0.5, 10),
+    profile: rateLimit('Profile changes by one user: each goes to all of his rooms.', 0.2, 5),
+    search: rateLimit('Searches by one user.', 1, 10),
+    key_requests: rateLimit('Key uploads, queries and claims by one user.', 20, 200),
+    reports: rateLimit('Reports sent by one user.', 0.1, 5),
+    presence: rateLimit('Presence updates by one user.', 1, 10),
+  }),
+  well_known: section('What /.well-known/matrix tells clients and servers that know only the server name.', {
+    client: optional(is.url(['https:', 'http:']), 'Base URL for clients. Without it, clients are told nothing.', {
+      example: 'https://matrix.example.org',
+    }),
+    server: optional(
+      is.serverName,
+      'Host and port for other servers. Without it, they use port 8448 of the server name.',
+      { example: 'matrix.example.org:443' },
+    ),
+  }),
+  media_repo: section('Uploaded files.', {
+    root_path: optional(is.path, 'Where they are stored.', {
+      example: './data/media',
+      defaultDoc: '`media` in `data_dir`',
+    }),
+    max_upload_size: value(is.size, 'The largest upload.', { default: '50MB', reloadable: true }),
+    max_pending_uploads: value(is.integer(1, 10_000), 'Media ids that one user may have without content.', {
+      default: 10,
+      reloadable: true,
+    }),
+    unused_expires_after: value(is.duration, 'How long a media id waits for its content.', {
+      default: '24h',
+      reloadable: true,
+    }),
+    max_user_size: value(is.size, 'Bytes that one user may have stored; 0 for any number.', {
+      default: 0,
+      reloadable: true,
+    }),
+    max_user_files: value(is.integer(0, 1_000_000_000), 'Files that one user may have stored; 0 for any number.', {
+      default: 0,
+      reloadable: true,
+    }),
+    unauthenticated_access: value(
+      is.oneOf('allowed', 'frozen', 'denied'),
+      'What clients without a token may download by the old endpoints: everything, what was stored before the first start of a version with this key, or nothing.',
+      { default: 'frozen', reloadable: true },
+    ),
+    max_image_pixels: value(is.integer(1, 1_000_000_000), 'Larger images get no thumbnails.', { default: 32_000_000 }),
+    max_image_frames: value(is.integer(1, 100_000), 'Longer animations get still thumbnails.', { default: 300 }),
+    retention: section('When media that nobody looks at are deleted; 0 keeps them.', {
+      local: value(is.duration, 'Uploads of this server, since they were last downloaded.', {
+        default: 0,
+        reloadable: true,
+      }),
+      remote: value(is.duration, 'Copies from other servers, since they were last downloaded.', {
+        default: 0,
+        reloadable: true,
+      }),
+    }),
+    previews: section('Previews of links: the server fetches pages that its users name.', {
+      enabled: value(is.boolean, 'Whether to make any.', { default: true }),
+      allowed_networks: value(is.listOf(is.network), 'Networks that may be reached although they are not public.', {
+        default: [],
+      }),
+      denied_networks: value(is.listOf(is.network), 'Networks that may not be reached although they are public.', {
+        default: [],
+      }),
+      blocked_hosts: value(is.listOf(is.hostGlob), 'Globs of host names that are never asked.', { default: [] }),
+    }),
+  }),
+  rooms: section('Rooms.', {
+    default_version: value(
+      is.textMatching('a room version from "1" to "12", in quotes', (id) => getRoomVersion(id) !== undefined),
+      'The version of new rooms where the client asks for none.',
+      { default: '12' },
+    ),
+  }),
+  logging: section('What the server logs, and where to.', {
+    writers: list(
+      'Each writer gets every line of its level and above.',
+      {
+        type: value(is.oneOf('stdout', 'stderr', 'file'), 'Where to write.', { default: 'stdout' }),
+        path: optional(is.path, 'The file, for type file.', { example: './data/logs/hammerhead.log' }),
+        format: value(is.oneOf('pretty', 'json'), 'pretty for people, json for programs.', { default: 'pretty' }),
+        min_level: value(is.oneOf('trace', 'debug', 'info', 'warn', 'error'), 'The lowest level to write.', {
+          default: 'info',
+        }),
+      },
+      { default: [{ type: 'stdout', format: 'pretty', min_level: 'info' }] },
+    ),
+  }),
+  metrics: section('Prometheus metrics, on a listener of their own: they are not for everybody.', {
+    enabled: value(is.boolean, 'Whether to serve /metrics.', { default: false }),
+    address: value(is.ipAddress, 'The address to listen on.', { default: '127.0.0.1' }),
+    port: value(is.port, 'The TCP port; 0 for any free one.', { default: 9008 }),
+  }),
+  experiments: section('Unfinished features. None at the moment.', {}),
+});
+
+/** The checked configuration; `mediaRepo.rootPath` and the like are absolute paths. */
+export type FileConfig = Infer<typeof schema>;

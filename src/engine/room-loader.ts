@@ -1,0 +1,82 @@
+/**
+ * Brings rooms from the database into memory: a few statements for any number of rooms.
+ */
+
+import { PersistentMap } from '../lib/persistent-map.ts';
+import { referenceHash } from '../protocol/hashes.ts';
+import type { RoomId } from '../protocol/ids.ts';
+import type { Database, Transaction } from '../storage/database.ts';
+import { loadEventsByNid } from '../storage/events.ts';
+import { type LoadedRoom, type LoadedState, loadCurrentState, loadRooms, loadStateKeys } from '../storage/rooms.ts';
+import { listSnapshotSteps } from '../storage/state.ts';
+import type { ActorStart } from './room-actor.ts';
+import { type Extremity, emptySnapshot, RoomSnapshot } from './room-snapshot.ts';
+import type { DeltaChange, StateChain } from './state-chain.ts';
+
+export async function loadRoomStarts(database: Database, roomIds: readonly RoomId[]): Promise<readonly ActorStart[]> {
+  if (roomIds.length === 0) return [];
+  return database.transaction(async (tx) => {
+    const rooms = await loadRooms(tx, roomIds);
+    const states = await loadCurrentState(tx, rooms);
+    return Promise.all(rooms.map((room) => toStart(tx, room, states.get(room.roomId) ?? [])));
+  });
+}
+
+async function toStart(tx: Transaction, room: LoadedRoom, state: readonly LoadedState[]): Promise<ActorStart> {
+  const empty = emptySnapshot(room);
+  const members = state.filter(({ type }) => type === 'm.room.member');
+  const others = state.filter(({ type }) => type !== 'm.room.member');
+  const count = (membership: string): number =>
+    members.filter(({ content }) => content['membership'] === membership).length;
+  const snapshot = new RoomSnapshot({
+    ...empty.parts,
+    members: PersistentMap.from(members.map((entry) => [entry.stateKey, entry])),
+    others: PersistentMap.from(others.map((entry) => [`${entry.type}\u0000${entry.stateKey}`, entry])),
+    extremities: await withReferenceHashes(tx, room),
+    depth: room.depth,
+    joinedCount: count('join'),
+    invitedCount: count('invite'),
+    stateNid: room.stateSnapshot,
+  });
+  return { snapshot, lastPosition: room.lastPosition, chain: undefined };
+}
+
+async function withReferenceHashes(tx: Transaction, room: LoadedRoom): Promise<readonly Extremity[]> {
+  if (room.version.eventIds !== 'server') return room.extremities;
+  const events = await loadEventsByNid(
+    tx,
+    room.version,
+    room.extremities.map(({ nid }) => nid),
+  );
+  return events.map(({ nid, event }) => ({
+    nid,
+    eventId: event.eventId,
+    referenceHash: referenceHash(event.pdu, room.version),
+  }));
+}
+
+/** The deltas that lead to the snapshot, as the next one is stored on top of them. */
+export async function loadChain(database: Database, snapshotNid: number): Promise<StateChain> {
+  const steps = await listSnapshotSteps(database, snapshotNid);
+  const nids = steps.flatMap(({ added, removed }) => [...added, ...removed]);
+  const keys = await loadStateKeys(database, nids);
+  return steps.map(({ snapshotNid: nid, height, added, removed }) => {
+    const changes = new Map<string, DeltaChange>();
+    const note = (eventNid: number, change: DeltaChange): void => {
+      const key = keys.get(eventNid);
+      if (key === undefined) throw new Error(`snapshot ${nid} names event ${eventNid}, which is not there`);
+      const name = `${key.type}\u0000${key.stateKey}`;
+      changes.set(name, { ...(changes.get(name) ?? change), ...withoutUndefined(change) });
+    };
+    for (const eventNid of removed) note(eventNid, { added: undefined, removed: eventNid });
+    for (const eventNid of added) note(eventNid, { added: eventNid, removed: undefined });
+    return { snapshotNid: nid, height, changes };
+  });
+}
+
+function withoutUndefined(change: DeltaChange): Partial<DeltaChange> {
+  return {
+    ...(change.added === undefined ? {} : { added: change.added }),
+    ...(change.removed === undefined ? {} : { removed: change.removed }),
+  };
+}

@@ -1,0 +1,173 @@
+/**
+ * What a room is at one moment: its current state, members, forward extremities and depth. Immutable: the actor makes a
+ * new one for each event, sharing all that did not change, and readers keep theirs for as long as they like.
+ */
+import { PersistentMap } from '../lib/persistent-map.ts';
+import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
+import type { JsonObject, StateEvent, StateView } from '../protocol/pdu.ts';
+import type { RoomVersion } from '../protocol/room-version.ts';
+
+export type Membership = 'join' | 'invite' | 'leave' | 'ban' | 'knock';
+
+/** A state event that is current, with its numeric id. */
+export interface StateEntry extends StateEvent {
+  readonly nid: number;
+  /** Only in rooms of versions 1 and 2, whose events refer to others by id and hash. */
+  readonly referenceHash?: string;
+}
+
+export interface Extremity {
+  readonly eventId: EventId;
+  readonly nid: number;
+  /** Only in rooms of versions 1 and 2. */
+  readonly referenceHash?: string;
+}
+
+/** An event that becomes an extremity in the place of those it refers to. */
+export interface NewExtremity extends Pick<Extremity, 'eventId' | 'nid'> {
+  readonly prevEvents: readonly EventId[];
+  readonly depth: number;
+  readonly referenceHash: string | undefined;
+}
+
+export interface RoomParts {
+  readonly roomId: RoomId;
+  readonly version: RoomVersion;
+  /** `m.room.member` by user id. */
+  readonly members: PersistentMap<StateEntry>;
+  /** All other state by `stateKeyOf`. */
+  readonly others: PersistentMap<StateEntry>;
+  readonly extremities: readonly Extremity[];
+  /** The greatest depth of an event in the room. */
+  readonly depth: number;
+  readonly joinedCount: number;
+  readonly invitedCount: number;
+  /** The stored form of this state; null before the first state event. */
+  readonly stateNid: number | null;
+}
+
+export class RoomSnapshot implements StateView {
+  readonly parts: RoomParts;
+  readonly roomId: RoomId;
+  readonly version: RoomVersion;
+
+  constructor(parts: RoomParts) {
+    this.parts = parts;
+    this.roomId = parts.roomId;
+    this.version = parts.version;
+  }
+
+  get joinedCount(): number {
+    return this.parts.joinedCount;
+  }
+
+  get invitedCount(): number {
+    return this.parts.invitedCount;
+  }
+
+  get(type: string, stateKey: string): StateEntry | undefined {
+    if (type === 'm.room.member') return this.parts.members.get(stateKey);
+    return this.parts.others.get(keyOf(type, stateKey));
+  }
+
+  /** A user's membership, undefined where the room never heard of them. */
+  membershipOf(userId: string): Membership | undefined {
+    return membershipIn(this.parts.members.get(userId)?.content);
+  }
+
+  members(): Iterable<StateEntry> {
+    return this.parts.members.values();
+  }
+
+  /** All current state, members last. */
+  *state(): IterableIterator<StateEntry> {
+    yield* this.parts.others.values();
+    yield* this.parts.members.values();
+  }
+
+  get stateCount(): number {
+    return this.parts.members.size + this.parts.others.size;
+  }
+
+  /** The snapshot with `entry` as current state. */
+  withState(entry: StateEntry): RoomSnapshot {
+    const { parts } = this;
+    if (entry.type !== 'm.room.member') {
+      return this.#with({ others: parts.others.set(keyOf(entry.type, entry.stateKey), entry) });
+    }
+    const before = this.membershipOf(entry.stateKey);
+    const after = membershipIn(entry.content);
+    return this.#with({
+      members: parts.members.set(entry.stateKey, entry),
+      joinedCount: parts.joinedCount + change(before, after, 'join'),
+      invitedCount: parts.invitedCount + change(before, after, 'invite'),
+    });
+  }
+
+  /** The snapshot in which the event is the only forward extremity beside those it does not refer to. */
+  withExtremity(extremity: NewExtremity): RoomSnapshot {
+    const referred = new Set<string>(extremity.prevEvents);
+    const kept = this.parts.extremities.filter(({ eventId }) => !referred.has(eventId));
+    const { eventId, nid, referenceHash } = extremity;
+    return this.#with({
+      extremities: [...kept, { eventId, nid, ...(referenceHash === undefined ? {} : { referenceHash }) }],
+      depth: Math.max(this.parts.depth, extremity.depth),
+    });
+  }
+
+  /** The same under the room id that the create event gave (version 12). */
+  inRoom(roomId: RoomId): RoomSnapshot {
+    return roomId === this.roomId ? this : this.#with({ roomId });
+  }
+
+  withStateNid(stateNid: number): RoomSnapshot {
+    return this.#with({ stateNid });
+  }
+
+  #with(changed: Partial<RoomParts>): RoomSnapshot {
+    return new RoomSnapshot({ ...this.parts, ...changed });
+  }
+}
+
+function keyOf(type: string, stateKey: string): string {
+  return `${type}\u0000${stateKey}`;
+}
+
+export function membershipIn(content: JsonObject | undefined): Membership | undefined {
+  const membership = content?.['membership'];
+  switch (membership) {
+    case 'join':
+    case 'invite':
+    case 'leave':
+    case 'ban':
+    case 'knock':
+      return membership;
+    default:
+      return undefined;
+  }
+}
+
+function change(before: Membership | undefined, after: Membership | undefined, counted: Membership): number {
+  return Number(after === counted) - Number(before === counted);
+}
+
+export function emptySnapshot(room: { roomId: RoomId; version: RoomVersion }): RoomSnapshot {
+  return new RoomSnapshot({
+    ...room,
+    members: PersistentMap.empty(),
+    others: PersistentMap.empty(),
+    extremities: [],
+    depth: 0,
+    joinedCount: 0,
+    invitedCount: 0,
+    stateNid: null,
+  });
+}
+
+/** The members of a snapshot who are joined. */
+export function* joinedMembers(snapshot: RoomSnapshot): IterableIterator<UserId> {
+  for (const member of snapshot.members()) {
+    // A membership event was accepted, so its state key is a user id.
+    if (membershipIn(member.content) === 'join') yield member.stateKey as UserId;
+  }
+}

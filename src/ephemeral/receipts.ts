@@ -1,0 +1,145 @@
+/**
+ * Read receipts and the fully read marker. Only members send them, only for events of their room, and never backwards:
+ * what points to an earlier event than the receipt that is there changes nothing.
+ *
+ * https://spec.matrix.org/v1.19/client-server-api/#receipts
+ */
+import type { Clock } from '../lib/clock.ts';
+import { KeyedQueue } from '../lib/keyed-queue.ts';
+import { MatrixError } from '../protocol/errors.ts';
+import type { RoomId, UserId } from '../protocol/ids.ts';
+import { isJsonObject } from '../protocol/json-value.ts';
+import type { Event } from '../protocol/pdu.ts';
+import { accountDataStream, loadAccountData } from '../storage/account-data.ts';
+import type { Transaction } from '../storage/database.ts';
+import { loadReceiptPosition, type ReceiptType, receiptStream } from '../storage/receipts.ts';
+import type { Committer, CommitUnit } from '../streams/committer.ts';
+
+type Fact = CommitUnit['facts'][number];
+
+export type MarkerType = ReceiptType | 'm.fully_read';
+
+export interface Marker {
+  readonly type: MarkerType;
+  readonly eventId: string;
+  /** `main` or the id of a thread root; undefined for an unthreaded receipt. */
+  readonly threadId?: string | undefined;
+}
+
+export interface Receipts {
+  /** Moves the markers of a member; all of them or, where one is refused, none. */
+  move(roomId: RoomId, userId: UserId, markers: readonly Marker[]): Promise<void>;
+}
+
+/** What receipts need to know of rooms. */
+export interface ReceiptRooms {
+  loadSnapshot(roomId: RoomId): Promise<{ membershipOf(userId: string): string | undefined } | undefined>;
+  loadEvent(roomId: RoomId, eventId: Event['eventId']): Promise<PlacedEvent | undefined>;
+}
+
+interface PlacedEvent {
+  readonly event: Event;
+  readonly position: number;
+}
+
+export interface ReceiptsOptions {
+  readonly database: Transaction;
+  readonly committer: Pick<Committer, 'commit'>;
+  readonly rooms: ReceiptRooms;
+  readonly clock: Clock;
+}
+
+interface Move {
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  readonly marker: Marker;
+  readonly target: PlacedEvent;
+}
+
+export function createReceipts({ database, committer, rooms, clock }: ReceiptsOptions): Receipts {
+  // Two receipts of one user at once must not both find that they are the furthest.
+  const queue = new KeyedQueue<string>();
+
+  async function loadTarget(roomId: RoomId, { eventId, threadId }: Marker): Promise<PlacedEvent> {
+    const target = await loadEvent(rooms, roomId, eventId);
+    if (target === undefined) throw new MatrixError('M_INVALID_PARAM', 'The event is not in this room');
+    if (threadId !== undefined) await checkThread(rooms, target.event, threadId);
+    return target;
+  }
+
+  async function toFact({ roomId, userId, marker, target }: Move): Promise<Fact | undefined> {
+    const { type, threadId } = marker;
+    const { eventId } = target.event;
+    if (type === 'm.fully_read') {
+      const key = { userId, roomId, type };
+      const known = await loadAccountData(database, key);
+      const before =
+        typeof known?.['event_id'] === 'string' ? await loadEvent(rooms, roomId, known['event_id']) : undefined;
+      if (before !== undefined && before.position >= target.position) return undefined;
+      return { table: accountDataStream, row: { ...key, content: JSON.stringify({ event_id: eventId }) } };
+    }
+    const key = { roomId, type, userId, threadId };
+    const known = await loadReceiptPosition(database, key);
+    if (known !== undefined && known >= target.position) return undefined;
+    return { table: receiptStream, row: { ...key, eventId, eventPosition: target.position, ts: clock.now() } };
+  }
+
+  return {
+    async move(roomId, userId, markers) {
+      for (const marker of markers) checkThreadId(marker);
+      const snapshot = await rooms.loadSnapshot(roomId);
+      if (snapshot?.membershipOf(userId) !== 'join') throw new MatrixError('M_FORBIDDEN', 'You are not in this room');
+      const targets = await Promise.all(markers.map((marker) => loadTarget(roomId, marker)));
+      await queue.run(`${userId} ${roomId}`, async () => {
+        const facts = await Promise.all(
+          markers.flatMap((marker, index) => {
+            const target = targets[index];
+            return target === undefined ? [] : [toFact({ roomId, userId, marker, target })];
+          }),
+        );
+        const moved = facts.filter((fact) => fact !== undefined);
+        if (moved.length > 0) await committer.commit({ facts: moved });
+      });
+    },
+  };
+}
+
+const MAIN_THREAD = 'main';
+/** As the spec recommends. */
+const MAX_RELATION_HOPS = 3;
+
+function checkThreadId({ type, threadId }: Marker): void {
+  if (threadId === undefined) return;
+  if (threadId === '') throw new MatrixError('M_INVALID_PARAM', 'thread_id must not be empty');
+  if (type === 'm.fully_read') throw new MatrixError('M_INVALID_PARAM', 'm.fully_read has no thread_id');
+}
+
+async function checkThread(rooms: ReceiptRooms, event: Event, threadId: string): Promise<void> {
+  // A thread's root is in the main timeline, yet clients also mark the thread as read up to it.
+  if (threadId === event.eventId) return;
+  const thread = await findThread(rooms, event);
+  if (thread !== threadId) throw new MatrixError('M_INVALID_PARAM', 'The event is not in this thread');
+}
+
+/** The thread that an event is in, directly or through what it relates to. */
+async function findThread(rooms: ReceiptRooms, start: Event): Promise<string> {
+  let event: Event | undefined = start;
+  for (let hop = 0; hop < MAX_RELATION_HOPS && event !== undefined; hop++) {
+    const relation = relationOf(event);
+    if (relation === undefined) return MAIN_THREAD;
+    if (relation.type === 'm.thread') return relation.eventId;
+    event = (await loadEvent(rooms, event.roomId, relation.eventId))?.event;
+  }
+  return MAIN_THREAD;
+}
+
+function relationOf({ content }: Event): { readonly type: unknown; readonly eventId: string } | undefined {
+  const relation = content['m.relates_to'];
+  if (!isJsonObject(relation) || typeof relation['event_id'] !== 'string') return undefined;
+  return { type: relation['rel_type'], eventId: relation['event_id'] };
+}
+
+function loadEvent(rooms: ReceiptRooms, roomId: RoomId, eventId: string): Promise<PlacedEvent | undefined> {
+  // The lookup by an id that is none finds nothing.
+  return rooms.loadEvent(roomId, eventId as Event['eventId']);
+}

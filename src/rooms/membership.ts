@@ -1,0 +1,227 @@
+/**
+ * Joining, leaving, inviting, kicking, banning, knocking and forgetting, in rooms that this server is in. What other
+ * rooms or the database know is gathered before the room's turn; the decision itself falls inside it.
+ *
+ * https://spec.matrix.org/v1.19/client-server-api/#room-membership
+ */
+import type { Membership, RoomSnapshot } from '../engine/room-snapshot.ts';
+import type { EventTemplate, RoomEngine } from '../engine/types.ts';
+import { forEachLimited } from '../lib/limited-concurrency.ts';
+import { MatrixError } from '../protocol/errors.ts';
+import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
+import type { JsonObject } from '../protocol/pdu.ts';
+import type { Database } from '../storage/database.ts';
+import { listRoomsOfUser, markForgotten } from '../storage/memberships.ts';
+import { type Actor, notInRoom, requireJoined, requireNotSuspended } from './actor.ts';
+import {
+  changeMembership,
+  decideJoin,
+  decideKick,
+  decideLeave,
+  decideProfileChange,
+  decideUnban,
+} from './membership-changes.ts';
+import { type LoadProfile, type Profile, requireProfileFields } from './profile.ts';
+import { allowedRooms, loadJoinedAmong, needsAuthoriser, selectAuthoriser } from './restricted-join.ts';
+
+export interface MembershipOptions {
+  readonly engine: Pick<RoomEngine, 'send' | 'loadSnapshot' | 'loadSnapshots'>;
+  readonly database: Database;
+  readonly serverName: ServerName;
+  readonly loadProfile: LoadProfile;
+  /** Refuses users that cannot be invited, such as those of servers that we cannot reach. */
+  readonly requireInvitable: (userId: UserId) => void;
+  /** Told of a room that could not be shown a user's new profile; the others are shown it all the same. */
+  readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
+}
+
+/** What all changes of a membership are given; `content` holds `reason` and whatever else the client put there. */
+export interface MembershipRequest {
+  readonly roomId: RoomId;
+  readonly content: JsonObject;
+}
+
+export interface TargetedRequest extends MembershipRequest {
+  readonly target: UserId;
+}
+
+/** Each answers with the id of the member event that then is current. */
+export interface Memberships {
+  join(actor: Actor, request: MembershipRequest): Promise<EventId>;
+  knock(actor: Actor, request: MembershipRequest): Promise<EventId>;
+  leave(actor: Actor, request: MembershipRequest): Promise<EventId>;
+  invite(actor: Actor, request: TargetedRequest): Promise<EventId>;
+  kick(actor: Actor, request: TargetedRequest): Promise<EventId>;
+  ban(actor: Actor, request: TargetedRequest): Promise<EventId>;
+  unban(actor: Actor, request: TargetedRequest): Promise<EventId>;
+  /** As `PUT /state/m.room.member` asks for it: the membership decides which of the others it is. */
+  set(actor: Actor, request: TargetedRequest & { readonly membership: Membership }): Promise<EventId>;
+  forget(actor: Actor, roomId: RoomId): Promise<void>;
+  /** Shows a user's new profile in every room that they are in. */
+  propagateProfile(userId: UserId, profile: Profile): Promise<void>;
+}
+
+export function createMemberships(options: MembershipOptions): Memberships {
+  const memberships: Memberships = {
+    join: (actor, request) => join(options, actor, request),
+    knock: (actor, request) => knock(options, actor, request),
+    leave: (actor, request) => leave(options, actor, request),
+    invite: (actor, request) => invite(options, actor, request),
+    kick: (actor, request) => changeOther(options, { actor, request, decide: decideKick }),
+    unban: (actor, request) => changeOther(options, { actor, request, decide: decideUnban }),
+    ban: (actor, request) =>
+      changeOther(options, {
+        actor,
+        request,
+        decide: (snapshot, ban) => changeMembership(snapshot, { ...ban, membership: 'ban' }),
+      }),
+    set: (actor, request) => set(memberships, options, { actor, request }),
+    forget: (actor, roomId) => forget(options, actor, roomId),
+    propagateProfile: (userId, profile) => propagateProfile(options, userId, profile),
+  };
+  return memberships;
+}
+
+async function join(
+  options: MembershipOptions,
+  actor: Actor,
+  { roomId, content }: MembershipRequest,
+): Promise<EventId> {
+  const { engine, serverName } = options;
+  const { userId, isGuest } = actor;
+  requireNotSuspended(actor);
+  requireProfileFields(content);
+  const snapshot = await loadRoom(engine, roomId);
+  const asked = needsAuthoriser(snapshot, userId) ? allowedRooms(snapshot) : [];
+  const [joined, profile] = await Promise.all([loadJoinedAmong(engine, asked, userId), options.loadProfile(userId)]);
+  const authoriser = (current: RoomSnapshot): UserId | undefined => {
+    const isAllowed = needsAuthoriser(current, userId) && allowedRooms(current).some((id) => joined.has(id));
+    return isAllowed ? selectAuthoriser(current, serverName) : undefined;
+  };
+  const attempt = { userId, isGuest, content, profile, authoriser };
+  return change(engine, { roomId, target: userId }, (current) => decideJoin(current, attempt));
+}
+
+async function knock(options: MembershipOptions, actor: Actor, request: MembershipRequest): Promise<EventId> {
+  requireNotSuspended(actor);
+  requireProfileFields(request.content);
+  await loadRoom(options.engine, request.roomId);
+  const content = { ...(await options.loadProfile(actor.userId)), ...request.content };
+  const target = actor.userId;
+  return change(options.engine, { roomId: request.roomId, target }, (snapshot) =>
+    changeMembership(snapshot, { sender: target, target, membership: 'knock', content }),
+  );
+}
+
+async function leave({ engine }: MembershipOptions, { userId }: Actor, request: MembershipRequest): Promise<EventId> {
+  const { roomId, content } = request;
+  if ((await engine.loadSnapshot(roomId)) === undefined) throw notInRoom();
+  return change(engine, { roomId, target: userId }, (snapshot) => decideLeave(snapshot, { sender: userId, content }));
+}
+
+async function invite(options: MembershipOptions, actor: Actor, request: TargetedRequest): Promise<EventId> {
+  options.requireInvitable(request.target);
+  const content = { ...request.content, ...(await options.loadProfile(request.target)) };
+  return changeOther(options, {
+    actor,
+    request: { ...request, content },
+    decide: (snapshot, invited) => changeMembership(snapshot, { ...invited, membership: 'invite' }),
+  });
+}
+
+interface OtherChange {
+  readonly actor: Actor;
+  readonly request: TargetedRequest;
+  readonly decide: (
+    snapshot: RoomSnapshot,
+    change: { readonly sender: UserId; readonly target: UserId; readonly content: JsonObject },
+  ) => readonly EventTemplate[];
+}
+
+/** What members do to others: who is not in the room gets no hint whether it exists. */
+async function changeOther({ engine }: MembershipOptions, { actor, request, decide }: OtherChange): Promise<EventId> {
+  requireNotSuspended(actor);
+  const { target, content } = request;
+  const sender = actor.userId;
+  if ((await engine.loadSnapshot(request.roomId)) === undefined) throw notInRoom();
+  return change(engine, request, (snapshot) => {
+    requireJoined(snapshot, sender);
+    return decide(snapshot, { sender, target, content });
+  });
+}
+
+interface SetMembership {
+  readonly actor: Actor;
+  readonly request: TargetedRequest & { readonly membership: Membership };
+}
+
+async function set(
+  memberships: Memberships,
+  options: MembershipOptions,
+  { actor, request }: SetMembership,
+): Promise<EventId> {
+  const { roomId, target, membership, content } = request;
+  const isSelf = target === actor.userId;
+  if (membership === 'invite') return memberships.invite(actor, request);
+  if (membership === 'ban') return memberships.ban(actor, request);
+  if (membership === 'leave') {
+    return isSelf
+      ? memberships.leave(actor, { roomId, content })
+      : changeOther(options, { actor, request, decide: decideRemoval });
+  }
+  if (!isSelf) throw new MatrixError('M_FORBIDDEN', 'Nobody can do this for another user');
+  return membership === 'join' ? memberships.join(actor, request) : memberships.knock(actor, request);
+}
+
+/** One event for kick and unban: which it is, the current membership says. */
+const decideRemoval: OtherChange['decide'] = (snapshot, removal) =>
+  snapshot.membershipOf(removal.target) === 'ban' ? decideUnban(snapshot, removal) : decideKick(snapshot, removal);
+
+async function forget({ engine, database }: MembershipOptions, { userId }: Actor, roomId: RoomId): Promise<void> {
+  const membership = (await engine.loadSnapshot(roomId))?.membershipOf(userId);
+  if (membership === 'join' || membership === 'invite' || membership === 'knock') {
+    throw new MatrixError('M_UNKNOWN', 'You have to leave the room before you can forget it', { status: 400 });
+  }
+  await markForgotten(database, { roomId, userId });
+}
+
+/** Rooms that hear of a new profile at the same time: enough to fill commits, few enough to leave room for others. */
+const PROPAGATION_CONCURRENCY = 16;
+
+async function propagateProfile(options: MembershipOptions, userId: UserId, profile: Profile): Promise<void> {
+  const roomIds = await listRoomsOfUser(options.database, userId, ['join']);
+  await forEachLimited(roomIds, PROPAGATION_CONCURRENCY, async (roomId) => {
+    try {
+      await options.engine.send({ roomId, decide: (snapshot) => decideProfileChange(snapshot, { userId, profile }) });
+    } catch (cause) {
+      options.onPropagationFailed?.(cause, roomId);
+    }
+  });
+}
+
+type Engine = MembershipOptions['engine'];
+
+async function loadRoom(engine: Engine, roomId: RoomId): Promise<RoomSnapshot> {
+  const snapshot = await engine.loadSnapshot(roomId);
+  if (snapshot === undefined) throw new MatrixError('M_NOT_FOUND', 'The room is not known to this server');
+  return snapshot;
+}
+
+/** Sends what is decided, and answers with the member event that then is current. */
+async function change(
+  engine: Engine,
+  { roomId, target }: { readonly roomId: RoomId; readonly target: UserId },
+  decide: (snapshot: RoomSnapshot) => readonly EventTemplate[],
+): Promise<EventId> {
+  let current: EventId | undefined;
+  const [sent] = await engine.send({
+    roomId,
+    decide(snapshot) {
+      current = snapshot.get('m.room.member', target)?.eventId;
+      return decide(snapshot);
+    },
+  });
+  const eventId = sent?.eventId ?? current;
+  if (eventId === undefined) throw new Error('a membership that needed no event has none');
+  return eventId;
+}

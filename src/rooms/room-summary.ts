@@ -1,0 +1,80 @@
+/**
+ * What somebody may learn of a room before joining it.
+ *
+ * Invariant: whoever may not know of a room gets the answer for a room that does not exist.
+ *
+ * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
+ */
+import type { RoomSnapshot } from '../engine/room-snapshot.ts';
+import type { RoomEngine } from '../engine/types.ts';
+import { MatrixError } from '../protocol/errors.ts';
+import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { JsonObject } from '../protocol/pdu.ts';
+import { allowedRooms, loadJoinedAmong } from './restricted-join.ts';
+import { isWorldReadable } from './room-access.ts';
+
+/** Without a user, as anybody on the internet sees the room. Throws M_NOT_FOUND where there is nothing to see. */
+export type LoadRoomSummary = (userId: UserId | undefined, roomId: RoomId) => Promise<JsonObject>;
+
+type Engine = Pick<RoomEngine, 'loadSnapshot' | 'loadSnapshots'>;
+
+/** Rooms that anybody may try to enter may be looked at from outside. */
+const OPEN_JOIN_RULES: ReadonlySet<unknown> = new Set(['public', 'knock', 'knock_restricted']);
+const RESTRICTED_JOIN_RULES: ReadonlySet<unknown> = new Set(['restricted', 'knock_restricted']);
+
+export function createRoomSummaries(engine: Engine): LoadRoomSummary {
+  return async (userId, roomId) => {
+    const snapshot = await engine.loadSnapshot(roomId);
+    if (snapshot === undefined || !(await mayPreview(engine, snapshot, userId))) throw unknownRoom();
+    return {
+      ...describe(snapshot),
+      ...(userId !== undefined && { membership: snapshot.membershipOf(userId) ?? 'leave' }),
+    };
+  };
+}
+
+export function unknownRoom(): MatrixError {
+  return new MatrixError('M_NOT_FOUND', 'The room was not found');
+}
+
+async function mayPreview(engine: Engine, snapshot: RoomSnapshot, userId: UserId | undefined): Promise<boolean> {
+  const joinRule = joinRuleOf(snapshot);
+  if (OPEN_JOIN_RULES.has(joinRule) || isWorldReadable(snapshot)) return true;
+  if (userId === undefined) return false;
+  const membership = snapshot.membershipOf(userId);
+  if (membership === 'join' || membership === 'invite') return true;
+  if (joinRule !== 'restricted' || membership === 'ban') return false;
+  return (await loadJoinedAmong(engine, allowedRooms(snapshot), userId)).size > 0;
+}
+
+function joinRuleOf(snapshot: RoomSnapshot): unknown {
+  return contentOf(snapshot, 'm.room.join_rules')['join_rule'];
+}
+
+function contentOf(snapshot: RoomSnapshot, type: string): JsonObject {
+  return snapshot.get(type, '')?.content ?? {};
+}
+
+function describe(snapshot: RoomSnapshot): JsonObject {
+  const contentIn = (type: string): JsonObject => contentOf(snapshot, type);
+  return {
+    room_id: snapshot.roomId,
+    room_version: snapshot.version.id,
+    num_joined_members: snapshot.joinedCount,
+    world_readable: isWorldReadable(snapshot),
+    guest_can_join: contentIn('m.room.guest_access')['guest_access'] === 'can_join',
+    ...shown('name', contentIn('m.room.name')['name']),
+    ...shown('topic', contentIn('m.room.topic')['topic']),
+    ...shown('avatar_url', contentIn('m.room.avatar')['url']),
+    ...shown('canonical_alias', contentIn('m.room.canonical_alias')['alias']),
+    ...shown('join_rule', joinRuleOf(snapshot)),
+    ...shown('room_type', contentIn('m.room.create')['type']),
+    ...shown('encryption', contentIn('m.room.encryption')['algorithm']),
+    ...(RESTRICTED_JOIN_RULES.has(joinRuleOf(snapshot)) && { allowed_room_ids: allowedRooms(snapshot) }),
+  };
+}
+
+/** Only text is shown: state of other servers may hold anything. */
+function shown(key: string, value: unknown): JsonObject {
+  return typeof value === 'string' && value !== '' ? { [key]: value } : {};
+}

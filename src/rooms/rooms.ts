@@ -1,0 +1,103 @@
+/**
+ * Wires the room features over one engine: what the client API of rooms is made from.
+ */
+import type { RoomEngine } from '../engine/types.ts';
+import { createVisibility } from '../engine/visible-events.ts';
+import type { Clock } from '../lib/clock.ts';
+import { MatrixError } from '../protocol/errors.ts';
+import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import type { RoomVersion } from '../protocol/room-version.ts';
+import type { Database } from '../storage/database.ts';
+import { type Aggregations, createAggregations } from './aggregations.ts';
+import { type Aliases, createAliases } from './aliases.ts';
+import { type CreateRoom, createRoomCreator } from './create-room.ts';
+import { createEventAtTime, type LoadEventAtTime } from './event-at-time.ts';
+import { createEventReading, type EventReading } from './event-context.ts';
+import { createHistory, type History } from './history.ts';
+import { createMemberships, type Memberships } from './membership.ts';
+import type { LoadProfile } from './profile.ts';
+import { createRelations, type Relations } from './relations.ts';
+import { createReports, type Reports } from './reports.ts';
+import { createRoomAccess, type RoomAccess } from './room-access.ts';
+import { createRoomMembers, type RoomMembers } from './room-members.ts';
+import { createRoomSummaries, type LoadRoomSummary } from './room-summary.ts';
+import { createEventSender, type EventSender } from './send-event.ts';
+import { createStateSetter, type SetState } from './set-state.ts';
+import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
+import { createUserDirectory, type SearchUsers } from './user-directory.ts';
+
+export interface RoomsOptions {
+  readonly engine: RoomEngine;
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly serverName: ServerName;
+  readonly writerId: number;
+  readonly defaultVersion: RoomVersion;
+  readonly loadProfile: LoadProfile;
+  readonly isAdmin: (userId: UserId) => Promise<boolean>;
+  readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
+  readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
+}
+
+export interface Rooms {
+  readonly clock: Clock;
+  readonly database: Database;
+  readonly serverName: ServerName;
+  /** Whose positions the pagination tokens name. */
+  readonly writerId: number;
+  readonly defaultVersion: RoomVersion;
+  readonly create: CreateRoom;
+  readonly memberships: Memberships;
+  readonly sender: EventSender;
+  readonly setState: SetState;
+  readonly aliases: Aliases;
+  readonly access: RoomAccess;
+  readonly members: RoomMembers;
+  readonly history: History;
+  readonly events: EventReading;
+  readonly loadEventAtTime: LoadEventAtTime;
+  readonly relations: Relations;
+  readonly aggregations: Aggregations;
+  readonly loadSummary: LoadRoomSummary;
+  readonly reports: Reports;
+  readonly searchUsers: SearchUsers;
+  readonly upgrade: UpgradeRoom;
+}
+
+export function createRooms(options: RoomsOptions): Rooms {
+  const { engine, database, clock, serverName, writerId, defaultVersion } = options;
+  const shared = { ...options, requireInvitable: (userId: UserId) => requireLocal(userId, serverName) };
+  const access = createRoomAccess({ engine, database });
+  const visibility = createVisibility({ engine, database });
+  const events = createEventReading({ engine, access, visibility });
+  const memberships = createMemberships(shared);
+  return {
+    clock,
+    database,
+    serverName,
+    writerId,
+    defaultVersion,
+    create: createRoomCreator(shared),
+    memberships,
+    sender: createEventSender(engine),
+    setState: createStateSetter({ engine, database, memberships }),
+    aliases: createAliases(options),
+    access,
+    members: createRoomMembers({ engine, access, database }),
+    history: createHistory({ engine, access, visibility }),
+    events,
+    loadEventAtTime: createEventAtTime({ database, access, visibility }),
+    relations: createRelations({ engine, database, access, visibility, events }),
+    aggregations: createAggregations({ engine, database, visibility }),
+    loadSummary: createRoomSummaries(engine),
+    reports: createReports({ engine, database, visibility, clock, serverName }),
+    searchUsers: createUserDirectory({ database, serverName }),
+    upgrade: createRoomUpgrader(options),
+  };
+}
+
+/** An invite that its user could never learn of is better refused. */
+function requireLocal(userId: UserId, serverName: ServerName): void {
+  if (serverNameOf(userId) === serverName) return;
+  throw new MatrixError('M_FORBIDDEN', 'Users of other servers cannot be invited: this server does not federate');
+}

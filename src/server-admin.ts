@@ -1,0 +1,120 @@
+/**
+ * The part of the composition root that administers: users, rooms, jobs, server notices, the audit log. Made after the
+ * features that it works on, and closed before them.
+ */
+import type { AccountData } from './accounts/account-data.ts';
+import type { Accounts } from './accounts/accounts.ts';
+import { createAdminUsers } from './accounts/admin-users.ts';
+import { createAuditLog } from './accounts/audit.ts';
+import { createDeactivation, createDeactivationKind, DEACTIVATE } from './accounts/deactivation.ts';
+import { createRegistrationTokenAdmin } from './accounts/registration-token-admin.ts';
+import { type AdminApiOptions, adminApiEndpoints } from './api/admin/admin-api.ts';
+import { serverNoticeEndpoints } from './api/admin/server-notices.ts';
+import { clientAdminEndpoints } from './api/client/admin.ts';
+import type { RoomEngine } from './engine/types.ts';
+import type { Endpoint } from './http/endpoint.ts';
+import { createJobs, type JobKind } from './jobs/job-runner.ts';
+import type { Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import type { Random } from './lib/random.ts';
+import type { RoomId, ServerName, UserId } from './protocol/ids.ts';
+import { isJsonObject } from './protocol/json-value.ts';
+import type { SigningKey } from './protocol/signing.ts';
+import { followAbandonedRooms } from './rooms/abandoned-rooms.ts';
+import { createAdminRooms } from './rooms/admin-rooms.ts';
+import { createBlockedRooms, withBlockedRooms } from './rooms/blocked-rooms.ts';
+import { createRoomDeletion, createRoomDeletionKinds } from './rooms/delete-room.ts';
+import { createPduMaker } from './rooms/make-pdu.ts';
+import { createUserRedaction } from './rooms/redact-user.ts';
+import type { Rooms } from './rooms/rooms.ts';
+import { createServerNotices, NOTICES_LOCALPART, withServerNotices } from './rooms/server-notices.ts';
+import type { Database } from './storage/database.ts';
+import type { Hub } from './streams/hub.ts';
+
+export interface AdministrationOptions
+  extends Pick<AdminApiOptions, 'build' | 'startedAt' | 'isReady' | 'reloadConfig' | 'media'> {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly serverName: ServerName;
+  readonly signingKey: SigningKey;
+  readonly engine: RoomEngine;
+  readonly hub: Hub;
+  readonly committer: { readonly position: number };
+  readonly rooms: Rooms;
+  readonly accounts: Accounts;
+  readonly accountData: AccountData;
+  readonly forgetTokens: (accountId: number) => void;
+  readonly onRoomForcedOut: () => void;
+}
+
+export interface Administration extends AsyncDisposable {
+  readonly endpoints: readonly Endpoint[];
+  /** The rooms as clients use them: blocked ones are closed, and nobody leaves the room of server notices unread. */
+  readonly clientRooms: Rooms;
+}
+
+export async function createAdministration(options: AdministrationOptions): Promise<Administration> {
+  const { database, accounts, serverName, random, forgetTokens, committer } = options;
+  const notices = createServerNotices({ ...options, tagRoom: (userId, roomId) => tagNotices(options, userId, roomId) });
+  const jobs = createJobs({ ...options, kinds: createKinds(options) });
+  await jobs.start();
+  const following = await followAbandonedRooms({ ...options, jobs });
+  const users = createAdminUsers({
+    ...options,
+    sessions: accounts.sessions,
+    hashPassword: accounts.hashPassword,
+    isReserved: (localpart) => localpart === NOTICES_LOCALPART,
+  });
+  const blockedRooms = createBlockedRooms(options);
+  const endpoints = adminApiEndpoints({
+    ...options,
+    blockedRooms,
+    jobs,
+    users,
+    makePdu: createPduMaker(options),
+    deleteRoom: createRoomDeletion({ database, jobs }),
+    adminRooms: createAdminRooms(options),
+    deactivation: createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens }),
+    registrationTokens: createRegistrationTokenAdmin(options),
+    audit: createAuditLog(options),
+  });
+  return {
+    endpoints: [
+      ...endpoints,
+      ...clientAdminEndpoints({ users, serverName }),
+      ...serverNoticeEndpoints({ notices, users, random }),
+    ],
+    clientRooms: withBlockedRooms(withServerNotices(options.rooms, notices), blockedRooms),
+    async [Symbol.asyncDispose]() {
+      following[Symbol.dispose]();
+      await jobs[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function createKinds(options: AdministrationOptions): Readonly<Record<string, JobKind>> {
+  const leaveRoom = (userId: UserId, roomId: RoomId): Promise<unknown> => {
+    const actor = { userId, deviceId: '', isGuest: false, isSuspended: false };
+    return options.rooms.memberships.leave(actor, { roomId, content: {} });
+  };
+  return {
+    ...createRoomDeletionKinds({ ...options, leaveRoom, onForced: options.onRoomForcedOut }),
+    [DEACTIVATE]: createDeactivationKind({
+      database: options.database,
+      devices: options.accounts.devices,
+      redactSome: createUserRedaction(options),
+      leaveRoom,
+      onLeaveFailed: (cause, roomId) => options.logger.warn({ cause, roomId }, 'a deactivated user could not leave'),
+    }),
+  };
+}
+
+/** https://spec.matrix.org/v1.19/client-server-api/#server-notices */
+function tagNotices({ accountData }: AdministrationOptions, userId: UserId, roomId: RoomId): Promise<void> {
+  return accountData.update({ userId, roomId, type: 'm.tag' }, (content) => {
+    const tags = isJsonObject(content?.['tags']) ? content['tags'] : {};
+    return { ...content, tags: { ...tags, 'm.server_notice': {} } };
+  });
+}

@@ -1,0 +1,118 @@
+/**
+ * From the configuration to the options of each part. What can change while the server runs is read from `live` whenever
+ * it is asked for, and never kept.
+ */
+import { readFile } from 'node:fs/promises';
+import type { PasswordRequirements } from './accounts/password-strength.ts';
+import type { RegistrationPolicy } from './accounts/registration.ts';
+import type { WellKnownOptions } from './api/client/well-known.ts';
+import type { Config } from './config/load.ts';
+import type { RateLimits } from './http/rate-limiter.ts';
+import type { Listener } from './http/server.ts';
+import type { Secret } from './lib/logger.ts';
+import type { MediaOptions } from './media/media.ts';
+
+/** The configuration that holds now. */
+export interface Live {
+  config: Config;
+}
+
+export function rateLimits({ rateLimits: given }: Config): RateLimits {
+  if (!given.enabled) return {};
+  return {
+    login: given.login,
+    login_failed: given.loginFailed,
+    registration: given.registration,
+    messages: given.messages,
+    joins: given.joins,
+    invites: given.invites,
+    room_creation: given.roomCreation,
+    profile: given.profile,
+    search: given.search,
+    key_requests: given.keyRequests,
+    reports: given.reports,
+    presence: given.presence,
+  };
+}
+
+export function registrationPolicy(live: Live): RegistrationPolicy {
+  return {
+    get enabled() {
+      return live.config.registration.enabled;
+    },
+    get requiresToken() {
+      return live.config.registration.requiresToken;
+    },
+    get token() {
+      return live.config.registration.token?.reveal();
+    },
+  };
+}
+
+export function passwordRequirements(live: Live): PasswordRequirements {
+  return {
+    get minLength() {
+      return live.config.registration.passwordRequirements.minLength;
+    },
+    get minEntropy() {
+      return live.config.registration.passwordRequirements.minEntropy;
+    },
+  };
+}
+
+/** A link preview reads at most so much of an image. */
+const MAX_PREVIEW_IMAGE_BYTES = 10 * 1024 * 1024;
+
+type MediaSettings = Pick<
+  MediaOptions,
+  'rootPath' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
+>;
+
+export function mediaSettings(live: Live, userAgent: string): MediaSettings {
+  const { rootPath, maxImagePixels, maxImageFrames, previews } = live.config.mediaRepo;
+  const { allowedNetworks, deniedNetworks, blockedHosts } = previews;
+  return {
+    rootPath,
+    images: { maxPixels: maxImagePixels, maxFrames: maxImageFrames },
+    limits() {
+      const { mediaRepo } = live.config;
+      return {
+        maxUploadSize: mediaRepo.maxUploadSize,
+        maxPending: mediaRepo.maxPendingUploads,
+        unusedLifetime: mediaRepo.unusedExpiresAfter,
+        maxUserBytes: mediaRepo.maxUserSize,
+        maxUserFiles: mediaRepo.maxUserFiles,
+      };
+    },
+    retention() {
+      const { local, remote } = live.config.mediaRepo.retention;
+      return { localMedia: local, remoteMedia: remote };
+    },
+    unauthenticatedAccess: () => live.config.mediaRepo.unauthenticatedAccess,
+    previews: previews.enabled
+      ? { userAgent, allowedNetworks, deniedNetworks, blockedHosts, ports: [], maxImageBytes: MAX_PREVIEW_IMAGE_BYTES }
+      : undefined,
+  };
+}
+
+export function secretOption<Name extends string>(
+  name: Name,
+  secret: Secret | undefined,
+): { readonly [N in Name]?: string } {
+  // The one property that the type allows.
+  return secret === undefined ? {} : ({ [name]: secret.reveal() } as { readonly [N in Name]?: string });
+}
+
+export function wellKnown({ wellKnown: { client, server } }: Config): WellKnownOptions {
+  return {
+    ...(client === undefined ? {} : { client: { 'm.homeserver': { base_url: client } } }),
+    ...(server === undefined ? {} : { server: { 'm.server': server } }),
+  };
+}
+
+export async function readListener({ address, port, unix, tls }: Config['listeners'][number]): Promise<Listener> {
+  if (unix !== undefined) return { unix };
+  if (tls === undefined) return { address, port };
+  const [certificate, key] = await Promise.all([readFile(tls.certificate, 'utf8'), readFile(tls.key, 'utf8')]);
+  return { address, port, tls: { certificate, key } };
+}

@@ -1,0 +1,375 @@
+/**
+ * The only composition root: everything is made here, in order, each part given exactly what it uses, and closed in the
+ * opposite order: first no more requests, then what waits is committed, last the database.
+ */
+import { join } from 'node:path';
+import { createAccountData } from './accounts/account-data.ts';
+import { createAccounts } from './accounts/accounts.ts';
+import { createLastSeen } from './accounts/last-seen.ts';
+import { createPushRules } from './accounts/push-rules.ts';
+import { createRoomSettings } from './accounts/room-settings.ts';
+import { createTokenLoader } from './accounts/token-loader.ts';
+import { synapseRegisterEndpoints } from './api/admin/synapse-register.ts';
+import { createAccountDataEndpoints } from './api/client/account-data.ts';
+import { capabilitiesEndpoints } from './api/client/capabilities.ts';
+import { devicesEndpoints } from './api/client/devices.ts';
+import { createFilterEndpoints } from './api/client/filter.ts';
+import { loginEndpoints } from './api/client/login.ts';
+import { logoutEndpoints } from './api/client/logout.ts';
+import { mediaEndpoints } from './api/client/media.ts';
+import { mediaPreviewEndpoints } from './api/client/media-preview.ts';
+import { mediaUploadEndpoints } from './api/client/media-upload.ts';
+import { passwordEndpoints } from './api/client/password.ts';
+import { profileEndpoints } from './api/client/profile.ts';
+import { createPushRuleEndpoints } from './api/client/push-rules.ts';
+import { createReadMarkerEndpoints } from './api/client/read-markers.ts';
+import { createReceiptEndpoints } from './api/client/receipts.ts';
+import { registerEndpoints } from './api/client/register.ts';
+import { registerAvailableEndpoints } from './api/client/register-available.ts';
+import { roomEndpoints } from './api/client/room-endpoints.ts';
+import { createSyncEndpoints } from './api/client/sync.ts';
+import { createTagEndpoints } from './api/client/tags.ts';
+import { createTypingEndpoints } from './api/client/typing.ts';
+import { versionsEndpoints } from './api/client/versions.ts';
+import { createVoipEndpoints } from './api/client/voip.ts';
+import { wellKnownEndpoints } from './api/client/well-known.ts';
+import { whoamiEndpoints } from './api/client/whoami.ts';
+import { type Config, loadConfig } from './config/load.ts';
+import { loadOrCreateSigningKey } from './config/signing-key.ts';
+import { createRoomEngine } from './engine/room-engine.ts';
+import { createVisibility } from './engine/visible-events.ts';
+import { createReceipts } from './ephemeral/receipts.ts';
+import { createTyping } from './ephemeral/typing.ts';
+import { createAdminSecret } from './http/admin-secret.ts';
+import { Authenticator } from './http/authenticate.ts';
+import type { Endpoint } from './http/endpoint.ts';
+import { createRateLimiter } from './http/rate-limiter.ts';
+import { createHttpServer } from './http/server.ts';
+import { loadBuildInfo } from './lib/build-info.ts';
+import { systemClock } from './lib/clock.ts';
+import { forEachLimited } from './lib/limited-concurrency.ts';
+import type { Logger } from './lib/logger.ts';
+import { createMetrics, DURATION_BUCKETS, listenForMetrics, type Metrics } from './lib/metrics.ts';
+import { secureRandom } from './lib/random.ts';
+import { createMedia } from './media/media.ts';
+import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
+import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
+import type { SigningKey } from './protocol/signing.ts';
+import type { Profile } from './rooms/profile.ts';
+import { createRooms, type Rooms } from './rooms/rooms.ts';
+import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
+import { createAdministration } from './server-admin.ts';
+import {
+  type Live,
+  mediaSettings,
+  passwordRequirements,
+  rateLimits,
+  readListener,
+  registrationPolicy,
+  secretOption,
+  wellKnown,
+} from './server-options.ts';
+import { loadAccountByLocalpart } from './storage/accounts.ts';
+import type { Database } from './storage/database.ts';
+import { listRoomsOfUser } from './storage/memberships.ts';
+import { type OpenDatabase, openDatabase } from './storage/open-database.ts';
+import { loadProfile } from './storage/profiles.ts';
+import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
+import { claimServerIdentity } from './storage/server-identity.ts';
+import { Committer } from './streams/committer.ts';
+import { createHub, type Hub } from './streams/hub.ts';
+import { createSync } from './sync/sync.ts';
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly configPath: string;
+  readonly logger: Logger;
+}
+
+export interface RunningServer {
+  /** URLs and unix sockets, as the server is reached from this machine. */
+  readonly addresses: readonly string[];
+  /** Until the first account exists. */
+  readonly registrationToken?: string | undefined;
+  /** Takes over the keys that can change without a restart. */
+  reload(config: Config): void;
+  stop(): Promise<void>;
+}
+
+/** This process's streams; other nodes of a cluster will have other ids. */
+const WRITER_ID = 1;
+/** Rooms kept in memory, by estimate: some 3,000 rooms of 50 members. */
+const MAX_ROOM_BYTES = 96 * 1024 * 1024;
+/** Rooms that a user who deactivates the own account leaves at the same time. */
+const LEAVING_AT_ONCE = 8;
+/** Of a profile, what member events carry. */
+const SHOWN_IN_ROOMS: ReadonlySet<string> = new Set(['displayname', 'avatar_url']);
+/** Users whose settings are copied at the same time when a room is upgraded. */
+const COPYING_USERS = 8;
+
+export async function startServer({ config, configPath, logger }: ServerOptions): Promise<RunningServer> {
+  await using stack = new AsyncDisposableStack();
+  const live: Live = { config };
+  const clock = systemClock;
+  const random = secureRandom;
+  const metrics = createMetrics();
+  const opened = stack.use(await open(config, logger));
+  const { database } = opened;
+  const serverName = parseServerName(config.serverName);
+  if (serverName === undefined) throw new Error('the configuration was checked');
+  const signingKey = await claimIdentity(config, opened);
+  const hub = createHub({ onFollowerError: (cause) => logger.error({ cause }, 'a follower of the streams failed') });
+  const committer = stack.use(await createCommitter({ opened, hub, metrics }));
+  const engine = stack.use(
+    createRoomEngine({
+      database,
+      committer,
+      hub,
+      clock,
+      random,
+      serverName,
+      signingKey,
+      maxRoomBytes: MAX_ROOM_BYTES,
+    }),
+  );
+  const visibility = createVisibility({ engine, database });
+  const accountData = createAccountData({ database, committer });
+  const pushRules = createPushRules({ accountData });
+  const roomSettings = createRoomSettings({ accountData, pushRules });
+  const defaultVersion = getRoomVersion(config.rooms.defaultVersion) ?? DEFAULT_ROOM_VERSION;
+  const rooms = createRooms({
+    engine,
+    database,
+    clock,
+    serverName,
+    writerId: WRITER_ID,
+    defaultVersion,
+    loadProfile: (userId) => loadRoomProfile(database, userId),
+    isAdmin: async (userId) => (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true,
+    copyPersonalSettings: ({ userIds, ...move }) =>
+      forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
+    onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
+  });
+  const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
+  const receipts = createReceipts({ database, committer, rooms: engine, clock });
+  const sync = stack.use(createSync({ database, engine, visibility, typing, hub, committer, clock }));
+  measureDatabase(metrics, opened);
+  metrics.gauge({ name: 'sync_waiting', help: 'Clients that wait in a long poll', read: () => sync.waiting });
+  const rateLimiter = createRateLimiter({ clock, limits: rateLimits(config) });
+  const adminSecret = createAdminSecret({ secret: config.registration.adminPreSharedSecret?.reveal(), rateLimiter });
+  const lastSeen = stack.use(createLastSeen({ database, clock, logger: logger.child({ module: 'accounts' }) }));
+  const authenticator = new Authenticator({
+    clock,
+    loadToken: createTokenLoader({ database, serverName }),
+    onSeen: (sighting) => lastSeen.note(sighting),
+    ...(adminSecret === undefined ? {} : { adminSecret }),
+  });
+  const accounts = createAccounts({
+    database,
+    clock,
+    random,
+    serverName,
+    policy: registrationPolicy(live),
+    passwordRequirements: passwordRequirements(live),
+    ...secretOption('pepper', config.registration.peppering.pepper),
+    attempts: {
+      check: (localpart) => rateLimiter.check('login_failed', localpart),
+      failed: (localpart) => rateLimiter.take('login_failed', localpart),
+    },
+    forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
+    propagateProfile: (userId, profile) => rooms.memberships.propagateProfile(userId, profile),
+    isReserved: (localpart) => localpart === NOTICES_LOCALPART,
+    onDeactivated: (userId) => leaveAllRooms({ database, rooms, logger }, userId),
+  });
+  const build = await loadBuildInfo();
+  const media = stack.use(
+    await createMedia({
+      ...mediaSettings(live, build.short),
+      database,
+      clock,
+      random,
+      logger: logger.child({ module: 'media' }),
+      serverName,
+    }),
+  );
+  const requests = metrics.histogram({
+    name: 'http_request_seconds',
+    help: 'Requests by method, declared path and status',
+    labels: ['method', 'route', 'status'],
+    buckets: DURATION_BUCKETS,
+  });
+  const reload = (changed: Config): void => {
+    live.config = changed;
+    rateLimiter.setLimits(rateLimits(changed));
+  };
+  const administration = stack.use(
+    await createAdministration({
+      build,
+      startedAt: () => http.startedAt,
+      isReady: async () => {
+        await loadWriterPosition(database, WRITER_ID);
+        return true;
+      },
+      async reloadConfig() {
+        const changed = loadConfig(configPath);
+        reload(changed);
+        return changed;
+      },
+      media: media.admin,
+      database,
+      clock,
+      random,
+      logger: logger.child({ module: 'administration' }),
+      serverName,
+      signingKey,
+      engine,
+      hub,
+      committer,
+      rooms,
+      accounts,
+      accountData,
+      forgetTokens: (accountId) => authenticator.forget(accountId),
+      onRoomForcedOut: sync.forgetRecent,
+    }),
+  );
+  const endpoints: readonly Endpoint[] = [
+    ...versionsEndpoints(),
+    ...wellKnownEndpoints(wellKnown(config)),
+    ...capabilitiesEndpoints({ defaultRoomVersion: defaultVersion.id }),
+    ...registerEndpoints(accounts),
+    ...registerAvailableEndpoints(accounts),
+    ...loginEndpoints(accounts),
+    ...logoutEndpoints(accounts),
+    ...whoamiEndpoints(),
+    ...devicesEndpoints(accounts),
+    ...passwordEndpoints(accounts),
+    ...profileEndpoints(accounts),
+    ...roomEndpoints(administration.clientRooms),
+    ...createSyncEndpoints({ sync }),
+    ...createFilterEndpoints(sync),
+    ...createTypingEndpoints({ typing, rooms: engine }),
+    ...createReceiptEndpoints({ receipts }),
+    ...createReadMarkerEndpoints({ receipts }),
+    ...createAccountDataEndpoints({ accountData, pushRules }),
+    ...createTagEndpoints({ accountData }),
+    ...createPushRuleEndpoints({ pushRules }),
+    ...createVoipEndpoints(),
+    ...synapseRegisterEndpoints({
+      ...accounts,
+      sharedSecret: config.registration.sharedSecret?.reveal(),
+      clock,
+      random,
+    }),
+    ...administration.endpoints,
+    ...mediaEndpoints(media),
+    ...mediaUploadEndpoints(media),
+    ...mediaPreviewEndpoints(media),
+  ];
+  const http = createHttpServer({
+    endpoints,
+    listeners: await Promise.all(config.listeners.map(readListener)),
+    authenticator,
+    rateLimiter,
+    logger: logger.child({ module: 'http' }),
+    clock,
+    random,
+    trustedProxies: config.trustedProxies,
+    onRequest: ({ method, route = 'none', status, took }) => requests.observe({ method, route, status }, took / 1000),
+  });
+  if (config.metrics.enabled) stack.use(await listenForMetrics(metrics, config.metrics));
+  await http.listen();
+  media.cleaner.start();
+  stack.defer(() => http.close());
+  const registrationToken = await accounts.registration.createBootstrapToken();
+  const resources = stack.move();
+  return {
+    addresses: http.addresses(),
+    registrationToken,
+    reload,
+    stop: () => resources.disposeAsync(),
+  };
+}
+
+function open(config: Config, logger: Logger): Promise<OpenDatabase> {
+  const { maxOpenConnections, maxIdleConnections, maxOpenLifetime, maxIdleLifetime } = config.database;
+  return openDatabase({
+    url: config.database.url?.reveal(),
+    dataDir: config.dataDir,
+    pool: { maxOpenConnections, maxIdleConnections, maxOpenLifetime, maxIdleLifetime },
+    logger: logger.child({ module: 'database' }),
+    // Whoever lost the database to another server must not go on: this ends the process in good order.
+    onReplaced: (cause) => {
+      throw cause;
+    },
+  });
+}
+
+interface Leaving {
+  readonly database: Database;
+  readonly rooms: Rooms;
+  readonly logger: Logger;
+}
+
+async function leaveAllRooms({ database, rooms, logger }: Leaving, userId: UserId): Promise<void> {
+  const roomIds = await listRoomsOfUser(database, userId, ['join', 'invite', 'knock']);
+  const actor = { userId, deviceId: '', isGuest: false, isSuspended: false };
+  await forEachLimited(roomIds, LEAVING_AT_ONCE, async (roomId) => {
+    try {
+      await rooms.memberships.leave(actor, { roomId, content: {} });
+    } catch (cause) {
+      logger.warn({ cause, roomId }, 'a deactivated user could not leave');
+    }
+  });
+}
+
+async function loadRoomProfile(database: Database, userId: UserId): Promise<Profile> {
+  const fields = await loadProfile(database, userId);
+  const shown = fields.filter(({ field, value }) => SHOWN_IN_ROOMS.has(field) && typeof value === 'string');
+  return Object.fromEntries(shown.map(({ field, value }) => [field, value]));
+}
+
+async function claimIdentity(config: Config, { database }: OpenDatabase): Promise<SigningKey> {
+  const key = await loadOrCreateSigningKey(join(config.dataDir, 'signing.key'), secureRandom);
+  const identity = { serverName: config.serverName, signingKeyId: key.keyId, signingPublicKey: key.publicKey };
+  await claimServerIdentity(database, identity, systemClock.now());
+  return key;
+}
+
+interface CommitterParts {
+  readonly opened: OpenDatabase;
+  readonly hub: Hub;
+  readonly metrics: Metrics;
+}
+
+async function createCommitter({ opened, hub, metrics }: CommitterParts): Promise<Committer> {
+  const { database, pipeline } = opened;
+  const units = metrics.histogram({
+    name: 'commit_batch_units',
+    help: 'Units of work that one COMMIT took together',
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+  });
+  const failures = metrics.counter({ name: 'commit_failures_total', help: 'Transactions that were rolled back' });
+  return new Committer({
+    pipeline,
+    writerId: WRITER_ID,
+    position: await loadWriterPosition(database, WRITER_ID),
+    loadPosition: () => loadWriterPosition(database, WRITER_ID),
+    savePosition: saveWriterPosition,
+    publish: (batch) => hub.publish(batch),
+    clock: systemClock,
+    onBatch(batch) {
+      units.observe({}, batch.units);
+      if (batch.failed) failures.increment({});
+    },
+  });
+}
+
+function measureDatabase(metrics: Metrics, { database, pipeline }: OpenDatabase): void {
+  const { stats } = pipeline;
+  const gauge = (name: string, help: string, read: () => number): void => metrics.gauge({ name, help, read });
+  gauge('database_connections_open', 'Connections of the pool', () => database.stats.open);
+  gauge('database_connections_idle', 'Connections of the pool that nobody uses', () => database.stats.idle);
+  gauge('database_waiting', 'Requests that wait for a connection of the pool', () => database.stats.waiting);
+  gauge('database_statements', 'Statements since the start, outside the committer', () => database.stats.statements);
+  gauge('database_commit_statements', "The committer's statements since the start", () => stats.statements);
+}

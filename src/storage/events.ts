@@ -1,0 +1,195 @@
+/**
+ * Events as they lie in the database: one row each, the PDU's text as it was hashed. Readers get them with what they
+ * replaced and what redacted them in the same statement; a redacted event never leaves here with its content.
+ */
+import { createEventWithId } from '../protocol/event.ts';
+import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
+import type { Event, JsonObject, Pdu } from '../protocol/pdu.ts';
+import { redactPdu } from '../protocol/redaction.ts';
+import type { RoomVersion } from '../protocol/room-version.ts';
+import type { Transaction } from './database.ts';
+import { bigintArray, type Statement, sql, textArray } from './sql.ts';
+
+/** The client request that made an event: it alone sees the transaction id again. */
+export interface ClientTransaction {
+  readonly userId: UserId;
+  readonly deviceId: string;
+  readonly path: string;
+  readonly txnId: string;
+}
+
+export interface StoredEvent {
+  readonly nid: number;
+  /** Without its content where `redactedBecause` is set. */
+  readonly event: Event;
+  readonly version: RoomVersion;
+  /** State snapshots before and after the event; null for outliers. */
+  readonly stateBefore: number | null;
+  readonly stateAfter: number | null;
+  /** The state event that this one replaced. */
+  readonly replaces: ReplacedState | undefined;
+  readonly redactedBecause: Event | undefined;
+  readonly transaction: Pick<ClientTransaction, 'userId' | 'deviceId' | 'txnId'> | undefined;
+}
+
+export interface ReplacedState {
+  readonly eventId: EventId;
+  readonly sender: UserId;
+  readonly content: JsonObject;
+}
+
+/** An event with its place in the stream. */
+export interface TimelineEvent extends StoredEvent {
+  readonly position: number;
+}
+
+interface EventRow {
+  readonly event_nid: number;
+  readonly event_id: EventId;
+  readonly position: number | null;
+  readonly state_before: number | null;
+  readonly state_after: number | null;
+  readonly pdu: string;
+  readonly replaced_id: EventId | null;
+  readonly replaced_pdu: string | null;
+  readonly replaced_redacted: boolean | null;
+  readonly redaction_id: EventId | null;
+  readonly redaction_pdu: string | null;
+  readonly txn_user: UserId | null;
+  readonly txn_device: string | null;
+  readonly txn_id: string | null;
+}
+
+export interface TimelineRange {
+  readonly roomId: RoomId;
+  readonly version: RoomVersion;
+  /** Both exclusive. */
+  readonly after: number;
+  readonly before: number;
+  readonly limit: number;
+  readonly direction: 'forward' | 'backward';
+}
+
+/** Accepted events of a room in stream order, oldest first when going forward, newest first when going backward. */
+export async function listTimeline(tx: Transaction, range: TimelineRange): Promise<readonly TimelineEvent[]> {
+  const rows = await tx.query(range.direction === 'forward' ? timelineForward(range) : timelineBackward(range));
+  return rows.map((row) => ({ ...toStoredEvent(row, range.version), position: row.position ?? 0 }));
+}
+
+function timelineForward({ roomId, after, before, limit }: TimelineRange): Statement<EventRow> {
+  return sql`
+    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+      p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
+      r.event_id as redaction_id, r.pdu as redaction_pdu,
+      t.user_id as txn_user, t.device_id as txn_device, t.txn_id
+    from events e
+    left join events p on p.event_nid = e.replaces_nid
+    left join events r on r.event_nid = e.redacted_by
+    left join transaction_ids t on t.event_nid = e.event_nid
+    where e.room_id = ${roomId} and e.position > ${after} and e.position < ${before}
+      and e.rejection is null and not e.soft_failed
+    order by e.position limit ${limit}`;
+}
+
+function timelineBackward({ roomId, after, before, limit }: TimelineRange): Statement<EventRow> {
+  return sql`
+    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+      p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
+      r.event_id as redaction_id, r.pdu as redaction_pdu,
+      t.user_id as txn_user, t.device_id as txn_device, t.txn_id
+    from events e
+    left join events p on p.event_nid = e.replaces_nid
+    left join events r on r.event_nid = e.redacted_by
+    left join transaction_ids t on t.event_nid = e.event_nid
+    where e.room_id = ${roomId} and e.position > ${after} and e.position < ${before}
+      and e.rejection is null and not e.soft_failed
+    order by e.position desc limit ${limit}`;
+}
+
+export interface EventsOfRoom {
+  readonly roomId: RoomId;
+  readonly version: RoomVersion;
+}
+
+/** Those of the events that are in this room; accepted, soft-failed and outliers alike, but not rejected ones. */
+export async function loadEventsById(
+  tx: Transaction,
+  room: EventsOfRoom,
+  eventIds: readonly string[],
+): Promise<readonly TimelineEvent[]> {
+  const rows = await tx.query(sql<EventRow>`
+    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+      p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
+      r.event_id as redaction_id, r.pdu as redaction_pdu,
+      t.user_id as txn_user, t.device_id as txn_device, t.txn_id
+    from events e
+    left join events p on p.event_nid = e.replaces_nid
+    left join events r on r.event_nid = e.redacted_by
+    left join transaction_ids t on t.event_nid = e.event_nid
+    where e.event_id = any(${textArray(eventIds)}::text[]) and e.room_id = ${room.roomId} and e.rejection is null`);
+  return rows.map((row) => ({ ...toStoredEvent(row, room.version), position: row.position ?? 0 }));
+}
+
+/** Events by their numeric ids, in no order. */
+export async function loadEventsByNid(
+  tx: Transaction,
+  version: RoomVersion,
+  nids: readonly number[],
+): Promise<readonly StoredEvent[]> {
+  const rows = await tx.query(sql<EventRow>`
+    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+      p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
+      r.event_id as redaction_id, r.pdu as redaction_pdu,
+      t.user_id as txn_user, t.device_id as txn_device, t.txn_id
+    from events e
+    left join events p on p.event_nid = e.replaces_nid
+    left join events r on r.event_nid = e.redacted_by
+    left join transaction_ids t on t.event_nid = e.event_nid
+    where e.event_nid = any(${bigintArray(nids)}::bigint[])`);
+  return rows.map((row) => toStoredEvent(row, version));
+}
+
+function toStoredEvent(row: EventRow, version: RoomVersion): StoredEvent {
+  const { event_id: eventId, redaction_id, redaction_pdu } = row;
+  return {
+    nid: row.event_nid,
+    event: readEvent(row.pdu, { eventId, version, isRedacted: redaction_pdu !== null }),
+    version,
+    stateBefore: row.state_before,
+    stateAfter: row.state_after,
+    replaces: readReplaced(row, version),
+    redactedBecause:
+      redaction_pdu === null || redaction_id === null
+        ? undefined
+        : readEvent(redaction_pdu, { eventId: redaction_id, version, isRedacted: false }),
+    transaction:
+      row.txn_user === null || row.txn_device === null || row.txn_id === null
+        ? undefined
+        : { userId: row.txn_user, deviceId: row.txn_device, txnId: row.txn_id },
+  };
+}
+
+function readReplaced(row: EventRow, version: RoomVersion): ReplacedState | undefined {
+  const { replaced_id: eventId, replaced_pdu: pdu } = row;
+  if (eventId === null || pdu === null) return undefined;
+  const { sender, content } = readEvent(pdu, { eventId, version, isRedacted: row.replaced_redacted === true });
+  return { eventId, sender, content };
+}
+
+interface Reading {
+  readonly eventId: EventId;
+  readonly version: RoomVersion;
+  readonly isRedacted: boolean;
+}
+
+/** The event whose PDU we stored: our own text, so it needs no checks. */
+export function readEvent(pduText: string, { eventId, version, isRedacted }: Reading): Event {
+  const event = createEventWithId(JSON.parse(pduText) as Pdu, version, eventId);
+  return isRedacted ? redactEvent(event, version) : event;
+}
+
+/** The event without what redaction removes; its ids stay those of the whole. */
+export function redactEvent(event: Event, version: RoomVersion): Event {
+  const pdu = redactPdu(event.pdu, version);
+  return { ...event, content: pdu.content, redacts: undefined, pdu };
+}

@@ -1,0 +1,210 @@
+/**
+ * Rooms as the engine loads them: version, forward extremities, depth and current state. Every function takes many rooms,
+ * so that loading a hundred rooms costs as many statements as loading one.
+ */
+import { referenceHash } from '../protocol/hashes.ts';
+import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
+import type { JsonObject } from '../protocol/pdu.ts';
+import { getRoomVersion, type RoomVersion } from '../protocol/room-version.ts';
+import type { Transaction } from './database.ts';
+import { readEvent } from './events.ts';
+import { bigintArray, sql, textArray } from './sql.ts';
+
+export interface NewRoom {
+  readonly roomId: RoomId;
+  readonly version: RoomVersion;
+  readonly creator: UserId;
+  readonly createdAt: number;
+  readonly isPublic: boolean;
+}
+
+export async function insertRoom(tx: Transaction, room: NewRoom): Promise<void> {
+  await tx.query(sql`
+    insert into rooms (room_id, room_version, creator, created_at, is_public)
+    values (${room.roomId}, ${room.version.id}, ${room.creator}, ${room.createdAt}, ${room.isPublic})`);
+}
+
+export interface LoadedRoom {
+  readonly roomId: RoomId;
+  readonly version: RoomVersion;
+  readonly extremities: readonly { readonly eventId: EventId; readonly nid: number }[];
+  readonly stateSnapshot: number;
+  readonly depth: number;
+  readonly lastPosition: number;
+}
+
+interface RoomRow {
+  readonly room_id: RoomId;
+  readonly room_version: string;
+  readonly extremity_nids: readonly number[];
+  readonly extremity_ids: readonly EventId[];
+  readonly state_snapshot: number;
+  readonly depth: number;
+  readonly last_position: number;
+}
+
+export async function loadRooms(tx: Transaction, roomIds: readonly RoomId[]): Promise<readonly LoadedRoom[]> {
+  const rows = await tx.query(sql<RoomRow>`
+    select r.room_id, r.room_version, h.state_snapshot, h.depth, h.last_position,
+      array_agg(e.event_nid) as extremity_nids, array_agg(e.event_id) as extremity_ids
+    from rooms r join room_heads h using (room_id) join events e on e.event_nid = any(h.forward_extremities)
+    where r.room_id = any(${textArray(roomIds)}::text[])
+    group by r.room_id, h.room_id`);
+  return rows.map((row) => ({
+    roomId: row.room_id,
+    version: versionOf(row),
+    extremities: row.extremity_nids.flatMap((nid, index) => {
+      const eventId = row.extremity_ids[index];
+      return eventId === undefined ? [] : [{ nid, eventId }];
+    }),
+    stateSnapshot: row.state_snapshot,
+    depth: row.depth,
+    lastPosition: row.last_position,
+  }));
+}
+
+function versionOf(row: RoomRow): RoomVersion {
+  const version = getRoomVersion(row.room_version);
+  if (version === undefined) throw new Error(`room ${row.room_id} has the unknown version ${row.room_version}`);
+  return version;
+}
+
+/** A state event as the engine keeps it in memory. */
+export interface LoadedState {
+  readonly nid: number;
+  readonly eventId: EventId;
+  readonly type: string;
+  readonly stateKey: string;
+  readonly sender: UserId;
+  readonly content: JsonObject;
+  readonly originServerTs: number;
+  /** Only in rooms of versions 1 and 2, whose events refer to others by id and hash. */
+  readonly referenceHash?: string;
+}
+
+export interface StateRow {
+  readonly event_nid: number;
+  readonly event_id: EventId;
+  readonly state_key: string;
+  readonly pdu: string;
+  readonly redacted: boolean;
+}
+
+/** Current state of the rooms. */
+export async function loadCurrentState(
+  tx: Transaction,
+  rooms: readonly Pick<LoadedRoom, 'roomId' | 'version'>[],
+): Promise<ReadonlyMap<RoomId, readonly LoadedState[]>> {
+  const rows = await tx.query(sql<StateRow & { room_id: RoomId }>`
+    select c.room_id, c.event_nid, e.event_id, c.state_key, e.pdu, e.redacted_by is not null as redacted
+    from current_state c join events e using (event_nid)
+    where c.room_id = any(${textArray(rooms.map(({ roomId }) => roomId))}::text[])`);
+  const versions = new Map(rooms.map(({ roomId, version }) => [roomId, version]));
+  const states = new Map<RoomId, LoadedState[]>(rooms.map(({ roomId }) => [roomId, []]));
+  for (const row of rows) {
+    const version = versions.get(row.room_id);
+    if (version !== undefined) states.get(row.room_id)?.push(readState(row, version));
+  }
+  return states;
+}
+
+export function readState(row: StateRow, version: RoomVersion): LoadedState {
+  const event = readEvent(row.pdu, { eventId: row.event_id, version, isRedacted: row.redacted });
+  const { eventId, type, sender, content, originServerTs } = event;
+  return {
+    nid: row.event_nid,
+    eventId,
+    type,
+    stateKey: row.state_key,
+    sender,
+    content,
+    originServerTs,
+    ...(version.eventIds === 'server' ? { referenceHash: referenceHash(event.pdu, version) } : {}),
+  };
+}
+
+export interface TransactionsOfDevice {
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  readonly deviceId: string;
+}
+
+export interface KnownTransaction {
+  readonly path: string;
+  readonly txnId: string;
+  readonly eventId: EventId;
+  readonly nid: number;
+}
+
+/** The newest transaction ids of a device in a room, newest first. */
+export async function listTransactions(
+  tx: Transaction,
+  of: TransactionsOfDevice,
+  limit: number,
+): Promise<readonly KnownTransaction[]> {
+  const rows = await tx.query(sql<{ path: string; txn_id: string; event_id: EventId; event_nid: number }>`
+    select t.path, t.txn_id, e.event_id, e.event_nid
+    from transaction_ids t join events e using (event_nid)
+    where t.room_id = ${of.roomId} and t.user_id = ${of.userId} and t.device_id = ${of.deviceId}
+    order by t.created_at desc limit ${limit}`);
+  return rows.map((row) => ({ path: row.path, txnId: row.txn_id, eventId: row.event_id, nid: row.event_nid }));
+}
+
+/** What one transaction id of a device gave, where it gave something. */
+export async function loadTransaction(
+  tx: Transaction,
+  of: TransactionsOfDevice,
+  id: { readonly path: string; readonly txnId: string },
+): Promise<KnownTransaction | undefined> {
+  const [row] = await tx.query(sql<{ event_id: EventId; event_nid: number }>`
+    select e.event_id, e.event_nid
+    from transaction_ids t join events e using (event_nid)
+    where t.room_id = ${of.roomId} and t.user_id = ${of.userId} and t.device_id = ${of.deviceId}
+      and t.path = ${id.path} and t.txn_id = ${id.txnId}`);
+  return row === undefined ? undefined : { ...id, eventId: row.event_id, nid: row.event_nid };
+}
+
+/** The next block of numeric ids of one kind: `[first, first + 1000)`. */
+export async function reserveEventNids(tx: Transaction): Promise<number> {
+  const [row] = await tx.query(sql<{ first: number }>`select nextval('event_nids') as first`);
+  return firstOf(row);
+}
+
+export async function reserveSnapshotNids(tx: Transaction): Promise<number> {
+  const [row] = await tx.query(sql<{ first: number }>`select nextval('snapshot_nids') as first`);
+  return firstOf(row);
+}
+
+export const NIDS_PER_BLOCK = 1000;
+
+function firstOf(row: { first: number } | undefined): number {
+  if (row === undefined) throw new Error('nextval gave no row');
+  return row.first;
+}
+
+/** The last position that the writer committed; a new writer starts at 0. */
+export async function loadWriterPosition(tx: Transaction, writerId: number): Promise<number> {
+  const [row] = await tx.query(sql<{ position: number }>`
+    insert into stream_writers (writer_id, position) values (${writerId}, 0)
+    on conflict (writer_id) do update set position = stream_writers.position
+    returning position`);
+  return row?.position ?? 0;
+}
+
+export async function saveWriterPosition(
+  tx: Transaction,
+  writer: { readonly writerId: number; readonly position: number },
+): Promise<void> {
+  await tx.query(sql`update stream_writers set position = ${writer.position} where writer_id = ${writer.writerId}`);
+}
+
+/** Which of these numeric ids are which state keys: to rebuild a chain of deltas. */
+export async function loadStateKeys(
+  tx: Transaction,
+  nids: readonly number[],
+): Promise<ReadonlyMap<number, { readonly type: string; readonly stateKey: string }>> {
+  const rows = await tx.query(sql<{ event_nid: number; type: string; state_key: string }>`
+    select event_nid, type, state_key from events
+    where event_nid = any(${bigintArray(nids)}::bigint[]) and state_key is not null`);
+  return new Map(rows.map((row) => [row.event_nid, { type: row.type, stateKey: row.state_key }]));
+}

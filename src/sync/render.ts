@@ -1,0 +1,69 @@
+/**
+ * The text of a sync answer, put together from parts that are text already: events are serialized once for all readers.
+ */
+import type { RoomId } from '../protocol/ids.ts';
+import type { JsonObject } from '../protocol/pdu.ts';
+
+export interface RoomSections {
+  readonly timeline?: { readonly events: readonly string[]; readonly limited: boolean; readonly prevBatch: string };
+  readonly state?: readonly string[];
+  readonly stateAfter?: readonly string[];
+  readonly ephemeral?: readonly string[];
+  readonly accountData?: readonly string[];
+  readonly summary?: JsonObject | undefined;
+}
+
+export function renderRoom(sections: RoomSections): string {
+  const { timeline, state, stateAfter, ephemeral = [], accountData = [], summary } = sections;
+  const parts: string[] = [];
+  if (timeline !== undefined) {
+    const { events, limited, prevBatch } = timeline;
+    parts.push(
+      `"timeline":{"events":[${events.join()}],"limited":${limited},"prev_batch":${JSON.stringify(prevBatch)}}`,
+    );
+  }
+  if (state !== undefined) parts.push(`"state":${renderEvents(state)}`);
+  if (stateAfter !== undefined) parts.push(`"state_after":${renderEvents(stateAfter)}`);
+  if (ephemeral.length > 0) parts.push(`"ephemeral":${renderEvents(ephemeral)}`);
+  if (accountData.length > 0) parts.push(`"account_data":${renderEvents(accountData)}`);
+  if (summary !== undefined) parts.push(`"summary":${JSON.stringify(summary)}`);
+  return `{${parts.join()}}`;
+}
+
+export interface SyncAnswer {
+  readonly nextBatch: string;
+  /** Global account data. */
+  readonly accountData: readonly string[];
+  readonly join: ReadonlyMap<RoomId, string>;
+  readonly invite: ReadonlyMap<RoomId, string>;
+  readonly knock: ReadonlyMap<RoomId, string>;
+  readonly leave: ReadonlyMap<RoomId, string>;
+}
+
+export function isEmptyAnswer({ accountData, join, invite, knock, leave }: SyncAnswer): boolean {
+  return accountData.length === 0 && join.size === 0 && invite.size === 0 && knock.size === 0 && leave.size === 0;
+}
+
+export function renderAnswer(answer: SyncAnswer): string {
+  const parts = [`"next_batch":${JSON.stringify(answer.nextBatch)}`];
+  if (answer.accountData.length > 0) parts.push(`"account_data":${renderEvents(answer.accountData)}`);
+  const sections = (['join', 'invite', 'knock', 'leave'] as const)
+    .filter((name) => answer[name].size > 0)
+    .map((name) => `"${name}":${renderRooms(answer[name])}`);
+  if (sections.length > 0) parts.push(`"rooms":{${sections.join()}}`);
+  // Clients upload keys when a count is missing or low; until keys can be uploaded there are none to count.
+  parts.push('"device_one_time_keys_count":{}', '"device_unused_fallback_key_types":[]');
+  return `{${parts.join()}}`;
+}
+
+function renderRooms(rooms: ReadonlyMap<RoomId, string>): string {
+  return `{${[...rooms].map(([roomId, text]) => `${JSON.stringify(roomId)}:${text}`).join()}}`;
+}
+
+function renderEvents(events: readonly string[]): string {
+  return `{"events":[${events.join()}]}`;
+}
+
+export function renderAccountData(type: string, content: string): string {
+  return `{"type":${JSON.stringify(type)},"content":${content}}`;
+}

@@ -1,0 +1,178 @@
+/**
+ * /sync: answers with what happened since the client's token, or waits until something does. A sync from a recent token
+ * is answered from memory; an older one costs a fixed number of statements, however many rooms the user is in.
+ *
+ * Invariants: the token of an answer names exactly what went into it and the answers before it; a client is woken after
+ * COMMIT only; the wait ends early when the client goes away or the server stops.
+ *
+ * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
+ */
+
+import { joinedMembers } from '../engine/room-snapshot.ts';
+import type { Clock } from '../lib/clock.ts';
+import { MatrixError } from '../protocol/errors.ts';
+import type { RoomId } from '../protocol/ids.ts';
+import { accountDataStream } from '../storage/account-data.ts';
+import { pduStream } from '../storage/pdu-stream.ts';
+import { receiptStream } from '../storage/receipts.ts';
+import { loadWriterPosition } from '../storage/rooms.ts';
+import type { CommittedBatch } from '../streams/batch.ts';
+import type { Hub } from '../streams/hub.ts';
+import { formatSyncToken, parseSyncToken, type SyncToken, type TypingPosition } from '../streams/sync-token.ts';
+import { createStreamToken, formatStreamToken, positionOf } from '../streams/token.ts';
+import { type AnswerOptions, buildAnswer, type TypingReader } from './build-answer.ts';
+import { getChanges, loadChanges } from './changes.ts';
+import { createIgnoredUsers } from './ignored-users.ts';
+import { createLazyMembers, type LazySession } from './lazy-members.ts';
+import { createRecentChanges } from './recent-changes.ts';
+import { isEmptyAnswer, renderAnswer, type SyncAnswer } from './render.ts';
+import { createSyncFilters, type SyncFilters } from './sync-filters.ts';
+import type { SyncContext, SyncRequest } from './types.ts';
+import { createWaiters, type Waiters, type WaitersRoom } from './waiters.ts';
+
+/** Longer waits gain nothing, and proxies between tend to cut them. */
+const MAX_TIMEOUT_MS = 60_000;
+
+export interface SyncTyping extends TypingReader {
+  readonly position: TypingPosition;
+  follow(follower: (roomId: RoomId) => void): Disposable;
+}
+
+export interface SyncOptions extends AnswerOptions {
+  readonly typing: SyncTyping;
+  readonly hub: Hub;
+  readonly committer: { readonly writerId: number; readonly position: number };
+  readonly clock: Clock;
+}
+
+export interface Sync extends Disposable {
+  readonly filters: SyncFilters;
+  /** How many clients wait, for the metrics. */
+  readonly waiting: number;
+  /** A room went without a last event for each member: memory does not know of it. */
+  forgetRecent(): void;
+  /** The answer as JSON text. */
+  handle(request: SyncRequest): Promise<string>;
+}
+
+/** Has to be made after the engine, whose rooms must hear of each COMMIT first. */
+export function createSync(options: SyncOptions): Sync {
+  const { database, engine, hub, typing, clock, committer } = options;
+  const recent = createRecentChanges({ hub, clock, position: committer.position });
+  const ignored = createIgnoredUsers({ database, hub });
+  const filters = createSyncFilters({ database, clock });
+  const waiters = createWaiters({ clock, getRoom: (roomId) => toWaitersRoom(engine.getSnapshot(roomId)) });
+  const handler = createHandler({ ...options, recent, ignored, filters, waiters });
+  const following = [
+    hub.follow((batch) => wake(waiters, batch)),
+    typing.follow((roomId) => waiters.wakeRoom(roomId)),
+    recent,
+    ignored,
+  ];
+  return {
+    filters,
+    get waiting() {
+      return waiters.size;
+    },
+    forgetRecent: () => recent.forget(),
+    handle: handler,
+    [Symbol.dispose]() {
+      for (const one of following) one[Symbol.dispose]();
+    },
+  };
+}
+
+interface Parts extends SyncOptions {
+  readonly recent: ReturnType<typeof createRecentChanges>;
+  readonly ignored: ReturnType<typeof createIgnoredUsers>;
+  readonly filters: SyncFilters;
+  readonly waiters: Waiters;
+}
+
+function createHandler(parts: Parts): Sync['handle'] {
+  const { typing, clock, committer, recent, waiters } = parts;
+  const lazyMembers = createLazyMembers();
+  const { writerId } = committer;
+  const formatPosition = (position: number): string => formatStreamToken(createStreamToken(writerId, position));
+
+  async function attempt(
+    context: SyncContext,
+    session: LazySession,
+  ): Promise<{ answer: SyncAnswer; token: SyncToken }> {
+    const wanted = {
+      userId: context.userId,
+      after: context.after,
+      allJoined: context.after === 0 || context.fullState,
+    };
+    const sources = { ...parts, writerId };
+    // Before anything is read: what is typed while the answer is made belongs to the next one.
+    const typingPosition = typing.position;
+    const changes = getChanges(sources, wanted) ?? (await loadChanges(sources, wanted));
+    const token = { stream: createStreamToken(writerId, changes.position), typing: typingPosition };
+    const nextBatch = formatSyncToken(token);
+    const answer = await buildAnswer(parts, context, { changes, session, nextBatch, formatPosition });
+    if (context.filter.lazyLoadMembers && !isEmptyAnswer(answer)) session.close(nextBatch);
+    return { answer, token };
+  }
+
+  return async (request) => {
+    const deadline = clock.monotonic() + Math.max(0, Math.min(request.timeout, MAX_TIMEOUT_MS));
+    const filter = await parts.filters.load(request.userId, request.filter);
+    const session = lazyMembers.open(request, request.since);
+    let since = request.since === undefined ? undefined : await checkToken(parts, request.since);
+    for (;;) {
+      const ignored = parts.ignored.get(request.userId) ?? (await parts.ignored.load(request.userId));
+      const after = since === undefined ? 0 : positionOf(since.stream, writerId);
+      const context = { ...request, since, after, filter, ignored, now: clock.now() };
+      const { answer, token } = await attempt(context, session);
+      const left = deadline - clock.monotonic();
+      const isDone = !isEmptyAnswer(answer) || since === undefined || request.fullState || left <= 0;
+      if (isDone || request.signal.aborted) return renderAnswer(answer);
+      // Nothing up to here concerns the client, so it need not be looked at again.
+      since = token;
+      const isUnchanged =
+        recent.position <= positionOf(token.stream, writerId) && isSame(typing.position, token.typing);
+      if (isUnchanged) await waiters.wait(request.userId, { timeout: left, signal: request.signal });
+    }
+  };
+}
+
+function isSame(a: TypingPosition, b: TypingPosition | undefined): boolean {
+  return a.boot === b?.boot && a.serial === b.serial;
+}
+
+/** Refuses what is no token, and tokens of a future that this database does not have. */
+async function checkToken({ committer, database }: Parts, text: string): Promise<SyncToken> {
+  const token = parseSyncToken(text);
+  if (token === undefined) throw new MatrixError('M_INVALID_PARAM', 'since is not a sync token');
+  const position = positionOf(token.stream, committer.writerId);
+  if (position > committer.position && position > (await loadWriterPosition(database, committer.writerId))) {
+    throw new MatrixError('M_INVALID_PARAM', 'since is a token of another database');
+  }
+  return token;
+}
+
+function wake(waiters: Waiters, batch: CommittedBatch): void {
+  for (const { row } of batch.rowsOf(pduStream)) {
+    const { event } = row.stored;
+    waiters.wakeRoom(row.head.roomId);
+    // Whoever was invited or removed is not among the members that the room will name.
+    const userId = row.state?.membership === undefined ? undefined : event.stateKey;
+    if (userId !== undefined) waiters.wakeUser(userId);
+  }
+  for (const { row } of batch.rowsOf(receiptStream)) {
+    if (row.type === 'm.read.private') waiters.wakeUser(row.userId);
+    else waiters.wakeRoom(row.roomId);
+  }
+  for (const { row } of batch.rowsOf(accountDataStream)) waiters.wakeUser(row.userId);
+}
+
+function toWaitersRoom(snapshot: ReturnType<AnswerOptions['engine']['getSnapshot']>): WaitersRoom | undefined {
+  return snapshot === undefined
+    ? undefined
+    : {
+        membershipOf: (userId) => snapshot.membershipOf(userId),
+        memberCount: snapshot.joinedCount,
+        members: () => joinedMembers(snapshot),
+      };
+}

@@ -1,0 +1,59 @@
+/**
+ * The words that the parts of a sync share.
+ */
+import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { AccountDataRow } from '../storage/account-data.ts';
+import type { ReceiptRow } from '../storage/receipts.ts';
+import type { SyncToken } from '../streams/sync-token.ts';
+import type { CompiledFilter } from './compiled-filter.ts';
+
+export interface SyncRequest {
+  readonly userId: UserId;
+  readonly deviceId: string;
+  /** Undefined for an initial sync. */
+  readonly since: string | undefined;
+  /** A filter's id, or its JSON. */
+  readonly filter: string | undefined;
+  readonly fullState: boolean;
+  readonly useStateAfter: boolean;
+  /** Milliseconds to wait for something to happen. */
+  readonly timeout: number;
+  /** Aborted when the client is gone or the server stops. */
+  readonly signal: AbortSignal;
+}
+
+/** What one attempt at an answer is made for. */
+export interface SyncContext {
+  readonly userId: UserId;
+  readonly deviceId: string;
+  readonly since: SyncToken | undefined;
+  /** The position of `since`, 0 for an initial sync. */
+  readonly after: number;
+  readonly filter: CompiledFilter;
+  readonly fullState: boolean;
+  readonly useStateAfter: boolean;
+  /** Users whose messages the reader does not want to see. */
+  readonly ignored: ReadonlySet<string>;
+  /** Wall clock. */
+  readonly now: number;
+}
+
+/** A room in which something happened for the user. */
+export interface RoomChange {
+  readonly roomId: RoomId;
+  readonly membership: string;
+  /** Where the user's membership event stands, where it is after the token. */
+  readonly membershipPosition: number | undefined;
+  /** What the user's membership was at the token; undefined for none. */
+  readonly earlier: string | undefined;
+}
+
+export interface SyncChanges {
+  /** Everything up to here is in the answer. */
+  readonly position: number;
+  readonly rooms: readonly RoomChange[];
+  readonly receipts: readonly ReceiptRow[];
+  readonly accountData: readonly AccountDataRow[];
+  /** Rooms that the user was in and that are no more. */
+  readonly deletedRooms: readonly RoomId[];
+}

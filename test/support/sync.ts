@@ -1,0 +1,90 @@
+/**
+ * A sync on a real engine and database, without HTTP: what the sync tests drive. Answers are parsed, and every statement
+ * to the database is counted.
+ */
+import { createAccountData } from '../../src/accounts/account-data.ts';
+import { createPushRules } from '../../src/accounts/push-rules.ts';
+import { createVisibility } from '../../src/engine/visible-events.ts';
+import { createReceipts } from '../../src/ephemeral/receipts.ts';
+import { createTyping } from '../../src/ephemeral/typing.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { RoomId, UserId } from '../../src/protocol/ids.ts';
+import type { JsonObject } from '../../src/protocol/pdu.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { SyncRequest } from '../../src/sync/types.ts';
+import type { TestEngine } from './engine.ts';
+
+export interface ClientEvent {
+  readonly event_id: string;
+  readonly type: string;
+  readonly sender: string;
+  readonly state_key?: string;
+  readonly content: JsonObject;
+  readonly unsigned: JsonObject;
+}
+
+interface Events {
+  readonly events: readonly ClientEvent[];
+}
+
+export interface SyncedRoom {
+  readonly timeline: Events & { readonly limited: boolean; readonly prev_batch: string };
+  readonly state: Events;
+  readonly state_after?: Events;
+  readonly ephemeral?: Events;
+  readonly account_data?: Events;
+  readonly summary?: JsonObject;
+  readonly invite_state?: Events;
+}
+
+export interface Synced {
+  readonly next_batch: string;
+  readonly account_data?: Events;
+  readonly rooms?: {
+    readonly [section in 'join' | 'invite' | 'knock' | 'leave']?: { readonly [roomId: string]: SyncedRoom };
+  };
+}
+
+export type SyncParameters = Partial<Omit<SyncRequest, 'userId' | 'filter'>> & { readonly filter?: object | string };
+
+export function createTestSync({ engine, committer, hub, db }: TestEngine) {
+  const { database } = db;
+  const typing = createTyping({ clock: systemClock, boot: 'test' });
+  const visibility = createVisibility({ engine, database });
+  const sync = createSync({ database, engine, visibility, typing, hub, committer, clock: systemClock });
+  const accountData = createAccountData({ database, committer });
+  const receipts = createReceipts({ database, committer, rooms: engine, clock: systemClock });
+  return {
+    sync,
+    typing,
+    [Symbol.dispose]: () => typing[Symbol.dispose](),
+    visibility,
+    accountData,
+    receipts,
+    pushRules: createPushRules({ accountData }),
+    async get(userId: UserId, { filter, ...parameters }: SyncParameters = {}): Promise<Synced> {
+      const text = await sync.handle({
+        userId,
+        deviceId: 'DEVICE',
+        since: undefined,
+        filter: typeof filter === 'object' ? JSON.stringify(filter) : filter,
+        fullState: false,
+        useStateAfter: false,
+        timeout: 0,
+        signal: new AbortController().signal,
+        ...parameters,
+      });
+      return JSON.parse(text) as Synced;
+    },
+    /** How many statements `work` costs outside the committer. */
+    async count(work: () => Promise<unknown>): Promise<number> {
+      const before = database.stats.statements;
+      await work();
+      return database.stats.statements - before;
+    },
+  };
+}
+
+export const joinedRoom = (synced: Synced, roomId: RoomId): SyncedRoom | undefined => synced.rooms?.join?.[roomId];
+export const bodies = (room: SyncedRoom | undefined): readonly unknown[] =>
+  (room?.timeline.events ?? []).filter(({ type }) => type === 'm.room.message').map(({ content }) => content['body']);
