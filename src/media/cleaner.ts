@@ -85,7 +85,9 @@ async function clean(options: CleanerOptions, isStopped: () => boolean): Promise
   }
   await deleteStrayThumbnails(database, now);
   const failures = isStopped() ? 0 : await collectNotedFiles(options);
-  logger.info({ unused, unaccessed, failures }, 'cleaned up media');
+  // Mostly there is nothing to do, and nothing to say.
+  const level = unused + unaccessed + failures > 0 ? 'info' : 'debug';
+  logger[level]({ unused, unaccessed, failures }, 'cleaned up media');
 }
 
 async function deleteUnaccessed(
