@@ -11,6 +11,7 @@ import type { RateLimits } from './http/rate-limiter.ts';
 import type { Listener } from './http/server.ts';
 import type { Secret } from './lib/logger.ts';
 import type { MediaOptions } from './media/media.ts';
+import type { FederationSettings } from './server-federation.ts';
 
 /** The configuration that holds now. */
 export interface Live {
@@ -101,6 +102,11 @@ export function secretOption<Name extends string>(
 ): { readonly [N in Name]?: string } {
   // The one property that the type allows.
   return secret === undefined ? {} : ({ [name]: secret.reveal() } as { readonly [N in Name]?: string });
+}
+
+export async function federationSettings({ federation }: Config): Promise<FederationSettings> {
+  const { certificates } = federation;
+  return { ...federation, certificates: certificates === undefined ? [] : [await readFile(certificates, 'utf8')] };
 }
 
 export function wellKnown({ wellKnown: { client, server } }: Config): WellKnownOptions {

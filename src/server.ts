@@ -34,6 +34,7 @@ import { versionsEndpoints } from './api/client/versions.ts';
 import { createVoipEndpoints } from './api/client/voip.ts';
 import { wellKnownEndpoints } from './api/client/well-known.ts';
 import { whoamiEndpoints } from './api/client/whoami.ts';
+import { federationEndpoints } from './api/federation/federation-api.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { loadOrCreateSigningKey } from './config/signing-key.ts';
 import { createRoomEngine } from './engine/room-engine.ts';
@@ -59,7 +60,9 @@ import type { Profile } from './rooms/profile.ts';
 import { createRooms, type Rooms } from './rooms/rooms.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
 import { createAdministration } from './server-admin.ts';
+import { createFederation } from './server-federation.ts';
 import {
+  federationSettings,
   type Live,
   mediaSettings,
   passwordRequirements,
@@ -132,6 +135,18 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       maxRoomBytes: MAX_ROOM_BYTES,
     }),
   );
+  const build = await loadBuildInfo();
+  const federation = stack.use(
+    await createFederation({
+      settings: await federationSettings(config),
+      database,
+      clock,
+      logger: logger.child({ module: 'federation' }),
+      serverName,
+      signingKey,
+      userAgent: build.short,
+    }),
+  );
   const visibility = createVisibility({ engine, database });
   const accountData = createAccountData({ database, committer });
   const pushRules = createPushRules({ accountData });
@@ -181,7 +196,6 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     isReserved: (localpart) => localpart === NOTICES_LOCALPART,
     onDeactivated: (userId) => leaveAllRooms({ database, rooms, logger }, userId),
   });
-  const build = await loadBuildInfo();
   const media = stack.use(
     await createMedia({
       ...mediaSettings(live, build.short),
@@ -243,7 +257,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...whoamiEndpoints(),
     ...devicesEndpoints(accounts),
     ...passwordEndpoints(accounts),
-    ...profileEndpoints(accounts),
+    ...profileEndpoints({ ...accounts, fetchRemoteProfile: federation.fetchRemoteProfile }),
     ...roomEndpoints(administration.clientRooms),
     ...createSyncEndpoints({ sync }),
     ...createFilterEndpoints(sync),
@@ -261,6 +275,9 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       random,
     }),
     ...administration.endpoints,
+    ...(federation.isEnabled
+      ? federationEndpoints({ ...federation, ...rooms, ...accounts, engine, version: build.version })
+      : []),
     ...mediaEndpoints(media),
     ...mediaUploadEndpoints(media),
     ...mediaPreviewEndpoints(media),
@@ -269,6 +286,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     endpoints,
     listeners: await Promise.all(config.listeners.map(readListener)),
     authenticator,
+    serverAuthenticator: federation.requestAuth,
     rateLimiter,
     logger: logger.child({ module: 'http' }),
     clock,

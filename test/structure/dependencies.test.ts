@@ -47,6 +47,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'server.ts': ['*'],
   // Parts of the composition root, for its length.
   'server-admin.ts': ['*'],
+  'server-federation.ts': ['*'],
   'server-options.ts': ['*'],
   cli: ['*'],
   'main.ts': ['cli'],
@@ -56,6 +57,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 const ROOTS: Readonly<Record<string, readonly string[]>> = {
   'server.ts': ['cli'],
   'server-admin.ts': ['server.ts'],
+  'server-federation.ts': ['server.ts', 'server-options.ts'],
   'server-options.ts': ['server.ts'],
   cli: ['main.ts'],
   'main.ts': [],

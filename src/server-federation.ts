@@ -1,0 +1,89 @@
+/**
+ * The part of the composition root that talks with other servers: where they are, requests to them, keys, and who a request
+ * of theirs comes from. Made before the features that ask others, and closed after them.
+ */
+import { createFederationClient, type FederationClient } from './federation/client.ts';
+import { createKeyFetcher } from './federation/key-fetcher.ts';
+import { createKeyring, type Keyring } from './federation/keyring.ts';
+import { createNotary, type Notary } from './federation/notary.ts';
+import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
+import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
+import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
+import { createResolver, type ResolveSrv } from './federation/resolver.ts';
+import { createServerPolicy } from './federation/server-policy.ts';
+import { createTransport } from './federation/transport.ts';
+import { createVerifyPool } from './federation/verify-pool.ts';
+import { createWellKnown } from './federation/well-known.ts';
+import type { Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
+import { parseServerName, type ServerName } from './protocol/ids.ts';
+import type { SigningKey } from './protocol/signing.ts';
+import type { Database } from './storage/database.ts';
+import { listRetiredKeys } from './storage/server-keys.ts';
+
+export interface FederationSettings {
+  readonly enabled: boolean;
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+  readonly allowedNetworks: readonly string[];
+  readonly deniedNetworks: readonly string[];
+  /** PEM texts. */
+  readonly certificates: readonly string[];
+  readonly trustedKeyServers: readonly string[];
+}
+
+export interface FederationOptions {
+  readonly settings: FederationSettings;
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly serverName: ServerName;
+  readonly signingKey: SigningKey;
+  readonly userAgent: string;
+  /** In the place of DNS. */
+  readonly resolveName?: ResolveName;
+  readonly resolveSrv?: ResolveSrv;
+}
+
+export interface Federation extends AsyncDisposable {
+  readonly isEnabled: boolean;
+  readonly client: FederationClient;
+  readonly keyring: Keyring;
+  readonly ownKeys: OwnKeys;
+  readonly notary: Notary;
+  readonly requestAuth: RequestAuth;
+  readonly fetchRemoteProfile: FetchRemoteProfile;
+}
+
+export async function createFederation(options: FederationOptions): Promise<Federation> {
+  const { settings, database, clock, serverName } = options;
+  const retiredKeys = await listRetiredKeys(database);
+  // Who talks with nobody denies everybody.
+  const policy = createServerPolicy({
+    serverName,
+    allow: settings.allow,
+    deny: settings.enabled ? settings.deny : ['*'],
+  });
+  const transport = createTransport({
+    ...options,
+    policy: createNetworkPolicy({ allowed: settings.allowedNetworks, denied: settings.deniedNetworks }),
+    certificates: settings.certificates,
+  });
+  const resolver = createResolver({ ...options, wellKnown: createWellKnown({ transport, clock }) });
+  const client = createFederationClient({ ...options, policy, resolver, transport });
+  const ownKeys = createOwnKeys({ ...options, retiredKeys });
+  const trustedServers = settings.trustedKeyServers.map(parseServerName).filter((name) => name !== undefined);
+  const fetcher = createKeyFetcher({ ...options, client, trustedServers });
+  const keyring = createKeyring({ database, ownKeys, fetcher, pool: createVerifyPool() });
+  return {
+    isEnabled: settings.enabled,
+    client,
+    keyring,
+    ownKeys,
+    notary: createNotary({ database, clock, ownKeys, fetcher }),
+    requestAuth: createRequestAuth({ serverName, clock, keyring, policy }),
+    fetchRemoteProfile: createRemoteProfiles({ serverName, client }),
+    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+  };
+}
