@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { RequestListener, Server } from 'node:http';
+import type { RequestListener } from 'node:http';
 import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,6 +30,8 @@ export function nextAddress(): string {
 export interface TestHomeserver extends AsyncDisposable {
   readonly serverName: ServerName;
   readonly url: string;
+  readonly configPath: string;
+  readonly dataDir: string;
   readonly test: TestDatabase;
   /** Registers a user, and gives what talks to the server as that user. */
   register(localpart: string): Promise<TestClient>;
@@ -95,6 +97,8 @@ export async function startHomeserver({
   return {
     serverName: `${address}:8448` as ServerName,
     url,
+    configPath,
+    dataDir: join(folder, 'data'),
     test,
     register: (localpart) => register(url, localpart),
     stop,
@@ -162,7 +166,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** A server that answers as `handle` says; without one it publishes its key. */
 export async function startScriptedServer(
   authority: TestAuthority,
-  options: { readonly names?: readonly string[]; readonly port?: number } = {},
+  options: { readonly names?: readonly string[] } = {},
 ): Promise<ScriptedServer> {
   const address = nextAddress();
   const { certificate, key } = await authority.issue(...(options.names ?? [address]));
@@ -170,7 +174,8 @@ export async function startScriptedServer(
     scripted.requests.push(`${request.method} ${request.url}`);
     scripted.handle(request, response);
   });
-  await listen(server, { address, port: options.port ?? 0 });
+  server.listen(0, address);
+  await once(server, 'listening');
   const bound = server.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
   const serverName = `${address}:${port}` as ServerName;
@@ -205,9 +210,4 @@ export async function startScriptedServer(
     },
   };
   return scripted;
-}
-
-async function listen(server: Server, { address, port }: { address: string; port: number }): Promise<void> {
-  server.listen(port, address);
-  await once(server, 'listening');
 }
