@@ -6,7 +6,9 @@
 import { Type } from 'typebox';
 import type { Notary } from '../../federation/notary.ts';
 import type { OwnKeys } from '../../federation/own-keys.ts';
+import { rawJson } from '../../http/answer.ts';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
+import { encodeCanonicalJson } from '../../protocol/canonical-json.ts';
 
 export interface KeyEndpointsOptions {
   readonly ownKeys: OwnKeys;
@@ -23,7 +25,8 @@ export function keyEndpoints({ ownKeys, notary }: KeyEndpointsOptions): readonly
       path: ['/_matrix/key/v2/server', '/_matrix/key/v2/server/{keyId}'],
       auth: 'none',
       spec: 'https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server',
-      handle: () => ownKeys.getDocument(),
+      // The very text that was signed: some check the bytes as they are.
+      handle: () => rawJson(encodeCanonicalJson(ownKeys.getDocument())),
     }),
     defineEndpoint({
       method: 'GET',
