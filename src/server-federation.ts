@@ -2,20 +2,25 @@
  * The part of the composition root that talks with other servers: where they are, requests to them, keys, and who a request
  * of theirs comes from. Made before the features that ask others, and closed after them.
  */
+
+import type { RoomEngine } from './engine/types.ts';
 import { createFederationClient, type FederationClient } from './federation/client.ts';
 import { createKeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
+import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
 import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
 import { createResolver, type ResolveSrv } from './federation/resolver.ts';
-import { createServerPolicy } from './federation/server-policy.ts';
+import { createSender, type Sender, type SenderOptions } from './federation/sender.ts';
+import { createServerPolicy, type ServerPolicy } from './federation/server-policy.ts';
 import { createTransport } from './federation/transport.ts';
 import { createVerifyPool } from './federation/verify-pool.ts';
 import { createWellKnown } from './federation/well-known.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
+import type { Metrics } from './lib/metrics.ts';
 import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
 import { parseServerName, type ServerName } from './protocol/ids.ts';
 import type { SigningKey } from './protocol/signing.ts';
@@ -46,13 +51,16 @@ export interface FederationOptions {
   readonly resolveSrv?: ResolveSrv;
 }
 
-export interface Federation extends AsyncDisposable {
+/** With what it was made from, so that those who build on it need nothing else. */
+export interface Federation
+  extends AsyncDisposable,
+    Pick<FederationOptions, 'database' | 'clock' | 'logger' | 'serverName'> {
   readonly isEnabled: boolean;
   readonly client: FederationClient;
   readonly keyring: Keyring;
   readonly ownKeys: OwnKeys;
   readonly notary: Notary;
-  readonly requestAuth: RequestAuth;
+  readonly policy: ServerPolicy;
   readonly fetchRemoteProfile: FetchRemoteProfile;
 }
 
@@ -77,13 +85,48 @@ export async function createFederation(options: FederationOptions): Promise<Fede
   const fetcher = createKeyFetcher({ ...options, client, trustedServers });
   const keyring = createKeyring({ database, ownKeys, fetcher, pool: createVerifyPool() });
   return {
+    database,
+    clock,
+    logger: options.logger,
+    serverName,
     isEnabled: settings.enabled,
     client,
     keyring,
     ownKeys,
     notary: createNotary({ database, clock, ownKeys, fetcher }),
-    requestAuth: createRequestAuth({ serverName, clock, keyring, policy }),
+    policy,
     fetchRemoteProfile: createRemoteProfiles({ serverName, client }),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
+}
+
+export interface FederationTrafficOptions extends Federation, Omit<SenderOptions, keyof Federation> {
+  readonly typing: TypingUsers;
+  readonly engine: RoomEngine;
+  readonly metrics: Metrics;
+}
+
+export interface FederationTraffic extends AsyncDisposable {
+  readonly sender: Sender;
+  readonly requestAuth: RequestAuth;
+}
+
+/** Sending, and knowing who sends to us: made after the engine, whose events it follows, and closed before it. */
+export async function createFederationTraffic(options: FederationTrafficOptions): Promise<FederationTraffic> {
+  await using stack = new AsyncDisposableStack();
+  const sender = stack.use(await createSender(options));
+  stack.use(followLocalEdus({ ...options, sender }));
+  measure(options.metrics, sender);
+  const resources = stack.move();
+  return {
+    sender,
+    requestAuth: createRequestAuth({ ...options, onSeen: (origin) => sender.heardFrom(origin) }),
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+function measure(metrics: Metrics, sender: Sender): void {
+  const gauge = (name: string, help: string, read: () => number): void => metrics.gauge({ name, help, read });
+  gauge('federation_destinations_waiting', 'Servers that something waits for', () => sender.counts.waiting);
+  gauge('federation_destinations_failing', 'Servers that do not take what they are sent', () => sender.counts.failing);
 }

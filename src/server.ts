@@ -60,7 +60,7 @@ import type { Profile } from './rooms/profile.ts';
 import { createRooms, type Rooms } from './rooms/rooms.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
 import { createAdministration } from './server-admin.ts';
-import { createFederation } from './server-federation.ts';
+import { createFederation, createFederationTraffic } from './server-federation.ts';
 import {
   federationSettings,
   type Live,
@@ -166,6 +166,9 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
+  const traffic = stack.use(
+    await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
+  );
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
   const sync = stack.use(createSync({ database, engine, visibility, typing, hub, committer, clock }));
   measureDatabase(metrics, opened);
@@ -286,7 +289,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     endpoints,
     listeners: await Promise.all(config.listeners.map(readListener)),
     authenticator,
-    serverAuthenticator: federation.requestAuth,
+    serverAuthenticator: traffic.requestAuth,
     rateLimiter,
     logger: logger.child({ module: 'http' }),
     clock,

@@ -23,6 +23,8 @@ export interface FederationRequest {
   /** Encoded, with its query: made by `federationPath`. */
   readonly path: string;
   readonly body?: JsonObject | undefined;
+  /** The same as canonical JSON, where it was written already. */
+  readonly content?: string | undefined;
   /** For the whole exchange, finding the server excluded. */
   readonly deadlineMs?: number | undefined;
   /** Of the answer, after decompression. */
@@ -78,7 +80,7 @@ export function federationPath(strings: TemplateStringsArray, ...values: readonl
 
 async function send(options: FederationClientOptions, request: FederationRequest): Promise<TransportAnswer> {
   const { destination, method, path, signal } = request;
-  const content = request.body === undefined ? undefined : encodeCanonicalJson(request.body);
+  const content = request.content ?? (request.body === undefined ? undefined : encodeCanonicalJson(request.body));
   const signed = { method, uri: path, origin: options.serverName, destination, content };
   const headers = request.unsigned === true ? {} : { authorization: signRequest(signed, options.signingKey) };
   const { deadlineMs = DEFAULT_DEADLINE_MS, maxBytes = DEFAULT_MAX_BYTES } = request;
