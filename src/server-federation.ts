@@ -5,6 +5,7 @@
 
 import type { RoomEngine } from './engine/types.ts';
 import { createFederationClient, type FederationClient } from './federation/client.ts';
+import { createFederationAdmin, type FederationAdmin } from './federation/federation-admin.ts';
 import { createKeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
 import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
@@ -12,7 +13,7 @@ import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
-import { createResolver, type ResolveSrv } from './federation/resolver.ts';
+import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
 import { createSender, type Sender, type SenderOptions } from './federation/sender.ts';
 import { createServerPolicy, type ServerPolicy } from './federation/server-policy.ts';
 import { createTransport } from './federation/transport.ts';
@@ -60,6 +61,7 @@ export interface Federation
   readonly keyring: Keyring;
   readonly ownKeys: OwnKeys;
   readonly notary: Notary;
+  readonly resolver: Resolver;
   readonly policy: ServerPolicy;
   readonly fetchRemoteProfile: FetchRemoteProfile;
 }
@@ -94,6 +96,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     keyring,
     ownKeys,
     notary: createNotary({ database, clock, ownKeys, fetcher }),
+    resolver,
     policy,
     fetchRemoteProfile: createRemoteProfiles({ serverName, client }),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
@@ -108,6 +111,7 @@ export interface FederationTrafficOptions extends Federation, Omit<SenderOptions
 
 export interface FederationTraffic extends AsyncDisposable {
   readonly sender: Sender;
+  readonly admin: FederationAdmin;
   readonly requestAuth: RequestAuth;
 }
 
@@ -120,6 +124,7 @@ export async function createFederationTraffic(options: FederationTrafficOptions)
   const resources = stack.move();
   return {
     sender,
+    admin: createFederationAdmin({ ...options, sender }),
     requestAuth: createRequestAuth({ ...options, onSeen: (origin) => sender.heardFrom(origin) }),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };

@@ -233,6 +233,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
         return changed;
       },
       media: media.admin,
+      federation: traffic.admin,
       database,
       clock,
       random,

@@ -9,7 +9,7 @@ import { OperatorError } from '../lib/operator-error.ts';
 import { loadExisting } from './config.ts';
 import { configOption } from './options.ts';
 
-interface AdminOptions {
+export interface AdminOptions {
   readonly config: string;
   readonly url?: string;
   readonly token?: string;
@@ -34,7 +34,7 @@ function addCommand(admin: Command, name: string, doc: string, run: (options: Ad
   withOptions(admin.command(name)).description(doc).action(run);
 }
 
-function withOptions(command: Command): Command {
+export function withOptions(command: Command): Command {
   return command
     .addOption(configOption())
     .option('--url <url>', "the server's URL (default: the first listener of the configuration file)")
@@ -43,7 +43,7 @@ function withOptions(command: Command): Command {
 
 const METHODS = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'] as const;
 
-async function call(options: AdminOptions, method: string, path: string, body?: string): Promise<void> {
+export async function call(options: AdminOptions, method: string, path: string, body?: string): Promise<void> {
   const known = METHODS.find((name) => name === method);
   if (known === undefined) throw new OperatorError(`expected one of ${METHODS.join(', ')}, got ${method}`);
   const url = new URL(path, options.url ?? findListener(loadExisting(options.config)));

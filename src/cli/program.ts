@@ -6,6 +6,7 @@ import { OperatorError } from '../lib/operator-error.ts';
 import { addAdminCommands } from './admin.ts';
 import { checkConfig, initConfig, printReference, printSchema } from './config.ts';
 import { migrateDatabase, printDatabaseUrl, printStatus } from './database.ts';
+import { addFederationCommands } from './federation.ts';
 import { addKeyCommands } from './keys.ts';
 import { configOption } from './options.ts';
 import { printVersion } from './version.ts';
@@ -46,7 +47,9 @@ function createProgram(): Command {
   addConfigCommands(program.command('config').description('check, write and describe the configuration file'));
   addDatabaseCommands(program.command('db').description('look after the database'));
   addKeyCommands(program.command('keys').description('the signing keys that other servers know this one by'));
-  addAdminCommands(program.command('admin').description('administer a running server (also: hammerheadctl)'));
+  const admin = program.command('admin').description('administer a running server (also: hammerheadctl)');
+  addAdminCommands(admin);
+  addFederationCommands(admin.command('federation').description('how it stands with other servers'));
   program
     .command('version')
     .description('print the version')

@@ -180,6 +180,7 @@ async function start(
     reloadConfig: options.reloadConfig ?? (async () => ({ serverName: SERVER })),
     serverName: SERVER,
     media: { deleteOne: async () => ({ ok: 1, fail: 0 }), purge: async () => ({ ok: 0, fail: 0 }), ...options.media },
+    federation: { list: async () => [], retry: () => false, resolve: async () => [] },
     deleteRoom: createRoomDeletion({ database, jobs }),
     adminRooms: createAdminRooms(shared),
     blockedRooms,

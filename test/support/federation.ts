@@ -41,6 +41,9 @@ export interface TestHomeserver extends AsyncDisposable {
 
 export interface TestClient {
   readonly userId: string;
+  readonly token: string;
+  /** Any path, as this user. */
+  admin(method: string, path: string): Promise<{ readonly status: number; readonly body: unknown }>;
   call(method: string, path: string, body?: unknown): Promise<{ readonly status: number; readonly body: unknown }>;
   ok(method: string, path: string, body?: unknown): Promise<unknown>;
 }
@@ -114,11 +117,14 @@ export async function startHomeserver({
 async function register(url: string, username: string): Promise<TestClient> {
   const body = { username, password: 'Correct.Horse-7#Battery~Staple', auth: { type: 'm.login.dummy' } };
   const answer = await call(url, { method: 'POST', path: '/_matrix/client/v3/register', body });
-  const headers = { authorization: `Bearer ${textAt(answer.body, 'access_token')}` };
+  const token = textAt(answer.body, 'access_token');
+  const headers = { authorization: `Bearer ${token}` };
   const asUser: TestClient['call'] = (method, path, sent) =>
     call(url, { method, path: `/_matrix/client/v3${path}`, body: sent, headers });
   return {
     userId: textAt(answer.body, 'user_id'),
+    token,
+    admin: (method, path) => call(url, { method, path, headers }),
     call: asUser,
     async ok(method, path, sent) {
       const { status, body: answered } = await asUser(method, path, sent);

@@ -6,6 +6,7 @@ import type { RegistrationTokenAdmin } from '../../accounts/registration-token-a
 import type { MakePdu } from '../../rooms/make-pdu.ts';
 import type { AdminEndpoint } from './admin-endpoint.ts';
 import { adminAuditEndpoints, audited } from './audit.ts';
+import { type AdminFederation, adminFederationEndpoints } from './federation.ts';
 import { type AdminJobs, adminJobEndpoints } from './jobs.ts';
 import { adminMakePduEndpoints } from './make-pdu.ts';
 import { type AdminMediaOptions, adminMediaEndpoints } from './media.ts';
@@ -24,6 +25,7 @@ export interface AdminApiOptions
     AdminUserEndpointsOptions {
   readonly makePdu: MakePdu;
   readonly registrationTokens: RegistrationTokenAdmin;
+  readonly federation: AdminFederation;
   readonly jobs: AdminJobs;
   readonly audit: AuditLog;
 }
@@ -37,6 +39,7 @@ export function adminApiEndpoints(options: AdminApiOptions): readonly AdminEndpo
     ...adminRoomEndpoints(options),
     ...adminUserEndpoints(options),
     ...adminRegistrationTokenEndpoints(options.registrationTokens),
+    ...adminFederationEndpoints(options.federation),
     ...adminJobEndpoints(options.jobs),
     ...adminAuditEndpoints(options.audit),
   ];
