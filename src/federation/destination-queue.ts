@@ -8,7 +8,7 @@
 import type { ServerName } from '../protocol/ids.ts';
 import type { DestinationRow, OwedEvent } from '../storage/destinations.ts';
 import { EduQueue } from './edu-queue.ts';
-import type { OutgoingPdu, Transaction } from './transaction.ts';
+import { MAX_EDUS, type OutgoingPdu, type Transaction } from './transaction.ts';
 
 /** Beyond this a server is behind, and gets the newest event of each room instead of every one. */
 const MAX_QUEUED = 1_000;
@@ -24,6 +24,10 @@ export interface Gap {
 export class DestinationQueue {
   readonly serverName: ServerName;
   readonly edus = new EduQueue();
+  /** Whether a feature may have EDUs for it that must not be lost. */
+  mayHaveStored = false;
+  /** How many of those go into one transaction: fewer while one is looked for that the server refuses. */
+  storedLimit = MAX_EDUS;
   /** On its way, or to be repeated. */
   sending: Transaction | undefined;
   failures = 0;
@@ -66,12 +70,7 @@ export class DestinationQueue {
   }
 
   get isIdle(): boolean {
-    return this.pendingFrom === undefined && this.sending === undefined && this.edus.isEmpty;
-  }
-
-  /** Whether it can be sent to, and something waits for it. */
-  isReady(now: number): boolean {
-    return !this.isIdle && (this.retryAt ?? 0) <= now;
+    return this.pendingFrom === undefined && this.sending === undefined && this.edus.isEmpty && !this.mayHaveStored;
   }
 
   add(pdu: OutgoingPdu): void {
@@ -92,7 +91,7 @@ export class DestinationQueue {
     const from = this.pendingFrom ?? newest;
     const waiting = [...(this.sending?.pdus ?? []), ...this.#pdus];
     this.#owed.push(...waiting.filter(({ isOwed }) => isOwed).map((pdu) => this.#toOwed(pdu)));
-    this.sending = undefined;
+    this.#dropSending();
     this.#pdus = [];
     this.edus.clear();
     this.#gap = from === undefined ? undefined : { from, upTo: undefined };
@@ -104,10 +103,11 @@ export class DestinationQueue {
   }
 
   /** Some events of the gap, in order; it goes on from `next`, where there is more of it. */
-  addCaughtUp(pdus: readonly OutgoingPdu[], { next }: { readonly next: number | undefined }): void {
-    const upTo = this.#gap?.upTo;
+  addCaughtUp(gap: Gap, pdus: readonly OutgoingPdu[], next: number | undefined): void {
+    // While the database was asked the server may have fallen behind further: then this is asked for again.
+    if (this.#gap !== gap) return;
     this.#pdus.unshift(...pdus);
-    this.#gap = next === undefined ? undefined : { from: next, upTo };
+    this.#gap = next === undefined ? undefined : { from: next, upTo: gap.upTo };
   }
 
   take(limit: number): readonly OutgoingPdu[] {
@@ -121,6 +121,7 @@ export class DestinationQueue {
 
   succeeded(now: number): void {
     this.sending = undefined;
+    this.storedLimit = MAX_EDUS;
     this.failures = 0;
     this.failingSince = undefined;
     this.retryAt = undefined;
@@ -134,7 +135,14 @@ export class DestinationQueue {
     this.retryAt = retryAt;
     this.lastError = error;
     this.edus.clear();
+    // What was ephemeral is over by then.
+    if (this.sending?.pdus.length === 0) this.#dropSending();
     if (this.failures >= MAX_HOPEFUL_FAILURES) this.fallBehind();
+  }
+
+  #dropSending(): void {
+    if (this.sending?.stored !== undefined) this.mayHaveStored = true;
+    this.sending = undefined;
   }
 
   /** What has to be stored with the row, since no catch-up by rooms would find it. */

@@ -25,11 +25,14 @@ import { createFanOut } from './fan-out.ts';
 import { FederationError } from './federation-error.ts';
 import { createSenderProgress, FOLLOWER } from './sender-progress.ts';
 import type { ServerPolicy } from './server-policy.ts';
+import { type EduSource, listStoredEdus, type StoredEdus } from './stored-edus.ts';
 import { createTransaction, encodePdu, MAX_EDUS, MAX_PDUS, type OutgoingPdu, type Transaction } from './transaction.ts';
 
 export interface Sender extends AsyncDisposable {
   /** Adds ephemeral things for a server; those for servers that do not answer are dropped. */
   addEdus(serverName: ServerName, add: (edus: EduQueue) => void): void;
+  /** A feature has EDUs for the server that must not be lost. */
+  wake(serverName: ServerName): void;
   /** The server was heard from: whatever waits for it is tried at once. */
   heardFrom(serverName: ServerName): void;
   /** Tries a server again now, however often it failed; says whether anything waits for it. */
@@ -53,6 +56,8 @@ export interface SenderOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly serverName: ServerName;
+  /** Features that keep EDUs until they arrived. */
+  readonly eduSources?: readonly EduSource[];
 }
 
 /** Servers that are sent to at the same time: few of them answer slowly, and those must not hold up the others. */
@@ -91,7 +96,7 @@ class FederationSender implements Sender {
   readonly #txnPrefix: string;
   #transactions = 0;
   #following: Disposable | undefined;
-  #timer: Disposable | undefined;
+  #timer: { readonly at: number; readonly handle: Disposable } | undefined;
 
   constructor(options: SenderOptions, start: { readonly rows: readonly DestinationRow[]; readonly position: number }) {
     this.#options = options;
@@ -137,8 +142,15 @@ class FederationSender implements Sender {
   addEdus(serverName: ServerName, add: (edus: EduQueue) => void): void {
     if (!this.#options.policy.admits(serverName)) return;
     const queue = this.#queueOf(serverName);
-    if (queue.failures > 0) return;
+    if ((queue.retryAt ?? 0) > this.#options.clock.now()) return;
     add(queue.edus);
+    this.#enqueue(queue);
+  }
+
+  wake(serverName: ServerName): void {
+    if (!this.#options.policy.admits(serverName)) return;
+    const queue = this.#queueOf(serverName);
+    queue.mayHaveStored = true;
     this.#enqueue(queue);
   }
 
@@ -166,7 +178,7 @@ class FederationSender implements Sender {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#following?.[Symbol.dispose]();
-    this.#timer?.[Symbol.dispose]();
+    this.#timer?.handle[Symbol.dispose]();
     this.#stopping.abort();
     await this.idle();
     await this.#progress.close();
@@ -187,7 +199,12 @@ class FederationSender implements Sender {
   }
 
   #enqueue(queue: DestinationQueue): void {
-    if (this.#working.has(queue) || !queue.isReady(this.#options.clock.now())) return;
+    if (this.#working.has(queue) || queue.isIdle) return;
+    const { retryAt } = queue;
+    if (retryAt !== undefined && retryAt > this.#options.clock.now()) {
+      this.#schedule(retryAt);
+      return;
+    }
     this.#ready.add(queue);
     this.#pump();
   }
@@ -211,38 +228,51 @@ class FederationSender implements Sender {
   #settle(queue: DestinationQueue): void {
     this.#working.delete(queue);
     if (queue.isIdle && queue.failures === 0) this.#queues.delete(queue.serverName);
-    else if (queue.retryAt === undefined) this.#enqueue(queue);
-    else this.#plan();
+    else this.#enqueue(queue);
     this.#pump();
   }
 
   /** One transaction. */
   async #work(queue: DestinationQueue): Promise<void> {
-    // The first event may still be on its way through the fan-out with its siblings.
     queue.sending ??= await this.#prepare(queue);
     if (queue.sending === undefined) return;
+    const { stored } = queue.sending;
     try {
       await this.#send(queue, queue.sending);
+      await stored?.delivered();
       if (queue.failures > 0) this.#options.logger.info({ server: queue.serverName }, 'a server answers again');
       queue.succeeded(this.#options.clock.now());
       this.#progress.touch();
     } catch (cause) {
       if (!(cause instanceof FederationError)) throw cause;
-      if (!this.#stopping.signal.aborted) this.#onFailure(queue, cause);
+      if (!this.#stopping.signal.aborted) await this.#onFailure(queue, cause);
     }
   }
 
   async #prepare(queue: DestinationQueue): Promise<Transaction | undefined> {
     if (queue.gap !== undefined) await this.#catchUp(queue);
+    const stored = await this.#listStored(queue);
     const pdus = queue.take(MAX_PDUS);
-    const edus = queue.edus.take(MAX_EDUS);
-    return pdus.length + edus.length === 0 ? undefined : this.#createTransaction(pdus, edus);
+    const edus = queue.edus.take(MAX_EDUS - (stored?.edus.length ?? 0));
+    if (pdus.length + edus.length === 0 && stored === undefined) return undefined;
+    return this.#createTransaction({ pdus, edus, stored });
   }
 
-  #createTransaction(pdus: Transaction['pdus'], edus: Transaction['edus']): Transaction {
+  async #listStored(queue: DestinationQueue): Promise<StoredEdus | undefined> {
+    if (!queue.mayHaveStored) return undefined;
+    // Whatever comes from now on says so again.
+    queue.mayHaveStored = false;
+    const stored = await listStoredEdus(this.#options.eduSources ?? [], queue.serverName, queue.storedLimit);
+    if (stored.edus.length === 0) return undefined;
+    // There may be more behind these.
+    queue.mayHaveStored = true;
+    return stored;
+  }
+
+  #createTransaction(parts: Pick<Transaction, 'pdus' | 'edus' | 'stored'>): Transaction {
     this.#transactions += 1;
     const txnId = `${this.#txnPrefix}-${this.#transactions}`;
-    return createTransaction({ txnId, origin: this.#options.serverName, now: this.#options.clock.now(), pdus, edus });
+    return createTransaction({ ...parts, txnId, origin: this.#options.serverName, now: this.#options.clock.now() });
   }
 
   async #catchUp(queue: DestinationQueue): Promise<void> {
@@ -255,7 +285,7 @@ class FederationSender implements Sender {
       const text = encodePdu(pdu);
       return text === undefined ? [] : [{ ...place, text }];
     });
-    queue.addCaughtUp(pdus, { next: found.length < MAX_PDUS ? undefined : (found.at(-1)?.position ?? gap.upTo) + 1 });
+    queue.addCaughtUp(gap, pdus, found.length < MAX_PDUS ? undefined : (found.at(-1)?.position ?? gap.upTo) + 1);
   }
 
   /** What the catch-up is to find has to be in the database first. */
@@ -281,11 +311,11 @@ class FederationSender implements Sender {
     });
   }
 
-  #onFailure(queue: DestinationQueue, cause: FederationError): void {
+  async #onFailure(queue: DestinationQueue, cause: FederationError): Promise<void> {
     const { clock, random, logger } = this.#options;
     const { serverName: server } = queue;
     if (isRefusedContent(cause) && queue.sending !== undefined) {
-      this.#split(queue, queue.sending);
+      await this.#split(queue, queue.sending);
       return;
     }
     const now = clock.now();
@@ -299,37 +329,39 @@ class FederationSender implements Sender {
     this.#progress.touch();
   }
 
-  /** What a server refuses for its content is tried in halves, until what it refuses stands alone and is left out. */
-  #split(queue: DestinationQueue, { pdus, edus }: Transaction): void {
+  /** What a server refuses for its content is tried in parts, until what it refuses stands alone and is left out. */
+  async #split(queue: DestinationQueue, { pdus, edus, stored }: Transaction): Promise<void> {
     const half = Math.ceil(pdus.length / 2);
-    if (pdus.length > 1) {
+    queue.sending = undefined;
+    if (pdus.length > 1 || (pdus.length === 1 && edus.length > 0)) {
       queue.putBack(pdus.slice(half));
-      queue.sending = this.#createTransaction(pdus.slice(0, half), []);
+      queue.sending = this.#createTransaction({ pdus: pdus.slice(0, half), edus: [], stored: undefined });
       return;
     }
-    queue.sending = pdus.length > 0 && edus.length > 0 ? this.#createTransaction(pdus, []) : undefined;
-    if (queue.sending !== undefined) return;
-    const { serverName: server } = queue;
-    for (const { roomId, position } of pdus) {
-      this.#options.logger.warn({ server, roomId, position }, 'a server refuses an event; it is not sent again');
+    const count = pdus.length + (stored?.edus.length ?? 0);
+    if (count > 1) {
+      queue.storedLimit = Math.ceil(count / 2);
+      return;
     }
+    await stored?.delivered();
+    const left = { server: queue.serverName, roomId: pdus[0]?.roomId, position: pdus[0]?.position };
+    if (count > 0) this.#options.logger.warn(left, 'a server refuses an event or EDU; it is not sent again');
+  }
+
+  /** One timer for all: at the time when the first of those that failed may be tried again. */
+  #schedule(at: number): void {
+    if (this.#stopping.signal.aborted || (this.#timer !== undefined && this.#timer.at <= at)) return;
+    this.#timer?.handle[Symbol.dispose]();
+    const delay = Math.max(MIN_DELAY_MS, at - this.#options.clock.now());
+    const handle = this.#options.clock.after(delay, () => {
+      this.#timer = undefined;
+      this.#findReady();
+    });
+    this.#timer = { at, handle };
   }
 
   #findReady(): void {
     for (const queue of this.#queues.values()) this.#enqueue(queue);
-    this.#plan();
-  }
-
-  /** One timer for all: at the time when the first of those that failed may be tried again. */
-  #plan(): void {
-    const now = this.#options.clock.now();
-    let next = Number.POSITIVE_INFINITY;
-    for (const queue of this.#queues.values()) {
-      if (!queue.isIdle && !this.#working.has(queue)) next = Math.min(next, queue.retryAt ?? next);
-    }
-    this.#timer?.[Symbol.dispose]();
-    if (!Number.isFinite(next) || this.#stopping.signal.aborted) return;
-    this.#timer = this.#options.clock.after(Math.max(MIN_PLAN_MS, next - now), () => this.#findReady());
   }
 
   #onFault(cause: unknown): void {
@@ -340,4 +372,4 @@ class FederationSender implements Sender {
 }
 
 /** Those that are due within it are begun together. */
-const MIN_PLAN_MS = 100;
+const MIN_DELAY_MS = 100;

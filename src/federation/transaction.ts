@@ -7,6 +7,7 @@
 import { CanonicalJsonError, encodeCanonicalJson } from '../protocol/canonical-json.ts';
 import type { RoomId, ServerName } from '../protocol/ids.ts';
 import type { JsonObject, Pdu } from '../protocol/pdu.ts';
+import type { StoredEdus } from './stored-edus.ts';
 
 /** The spec's bounds. */
 export const MAX_PDUS = 50;
@@ -26,6 +27,8 @@ export interface Transaction {
   readonly txnId: string;
   readonly pdus: readonly OutgoingPdu[];
   readonly edus: readonly JsonObject[];
+  /** Those of the EDUs whose owner waits to hear that they arrived. */
+  readonly stored: StoredEdus | undefined;
   /** The canonical JSON of the body. */
   readonly content: string;
 }
@@ -35,13 +38,16 @@ export interface TransactionParts {
   readonly origin: ServerName;
   readonly now: number;
   readonly pdus: readonly OutgoingPdu[];
+  /** Ephemeral ones. */
   readonly edus: readonly JsonObject[];
+  readonly stored: StoredEdus | undefined;
 }
 
-export function createTransaction({ txnId, origin, now, pdus, edus }: TransactionParts): Transaction {
+export function createTransaction({ txnId, origin, now, pdus, stored, ...parts }: TransactionParts): Transaction {
+  const edus = [...(stored?.edus ?? []), ...parts.edus];
   const others = encodeCanonicalJson({ edus, origin, origin_server_ts: now });
   const content = `${others.slice(0, -1)},"pdus":[${pdus.map(({ text }) => text).join()}]}`;
-  return { txnId, pdus, edus, content };
+  return { txnId, pdus, edus, stored, content };
 }
 
 /** The event's text; undefined where it has none that other servers would accept. */

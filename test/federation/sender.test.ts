@@ -42,6 +42,8 @@ interface World extends AsyncDisposable {
   sender: Sender;
   readonly clock: TestClock;
   readonly sent: Sent[];
+  /** EDUs that a feature keeps for b.example. */
+  readonly stored: JsonObject[];
   /** Attempts, those that failed included. */
   readonly attempts: string[];
   /** Decides what a server does with a transaction; takes it where it returns nothing. */
@@ -73,11 +75,20 @@ async function createWorld(): Promise<World> {
       random: secureRandom,
       logger: silentLogger,
       serverName: SERVER,
+      eduSources: [
+        {
+          async list(serverName, limit) {
+            const edus = serverName === 'b.example' ? world.stored.slice(0, limit) : [];
+            return { edus, delivered: async () => void world.stored.splice(0, edus.length) };
+          },
+        },
+      ],
     });
   const world = {
     at: engine,
     clock,
     sent,
+    stored: [],
     attempts,
     answer: (): FederationError | undefined => undefined,
     async take({ destination, path, content = '', method }: FederationRequest): Promise<JsonObject> {
@@ -435,6 +446,70 @@ describe('ephemeral things', () => {
     world.sender.retry(server);
     await world.settle();
     assert.deepEqual([world.bodiesFor('b.example'), edusOf(0)], [['2'], []]);
+  });
+
+  test('EDUs that must not be lost are asked for until they arrived', async () => {
+    await using world = await createWorld();
+    const server = 'b.example' as ServerName;
+    const roomId = await roomWith(world, b('one'));
+    world.stored.push(
+      ...Array.from({ length: 150 }, (_, index) => ({ edu_type: 'm.direct_to_device', content: { index } })),
+    );
+    world.answer = down;
+    world.sender.wake(server);
+    await world.settle();
+    assert.equal(world.stored.length, 150);
+    await world.send(roomId, message('1'));
+    world.answer = () => undefined;
+    world.sender.retry(server);
+    await world.settle();
+    assert.equal(world.stored.length, 0);
+    const arrived = world.sent.flatMap(({ content }) => listAt(JSON.parse(content), 'edus'));
+    assert.deepEqual(
+      arrived.map((edu) => at(edu, 'content', 'index')),
+      Array.from({ length: 150 }, (_, index) => index),
+    );
+    assert.ok(world.sent.every(({ content }) => listAt(JSON.parse(content), 'edus').length <= 100));
+    assert.deepEqual(world.bodiesFor('b.example'), ['1']);
+  });
+
+  test('C19: an EDU that a server refuses is left out, and those around it arrive', async () => {
+    await using world = await createWorld();
+    const isPoison = (edu: unknown): boolean => at(edu, 'content', 'index') === 13;
+    world.stored.push(...Array.from({ length: 40 }, (_, index) => ({ edu_type: 'm.x', content: { index } })));
+    world.answer = (_to, body) =>
+      listAt(body, 'edus').some(isPoison)
+        ? new FederationError('answered', 'refused', { outcome: { kind: 'fail' }, status: 413 })
+        : undefined;
+    world.sender.wake('b.example' as ServerName);
+    await world.settle();
+    const arrived = world.sent.flatMap(({ content }) => listAt(JSON.parse(content), 'edus'));
+    assert.equal(arrived.length, 39);
+    assert.equal(world.stored.length, 0);
+    assert.ok(!arrived.some(isPoison));
+  });
+
+  test('a server that failed over something ephemeral gets the next event in its time, and is forgiven', async () => {
+    await using world = await createWorld();
+    const roomId = await roomWith(world, b('one'));
+    const server = 'b.example' as ServerName;
+    const type = (): void =>
+      world.sender.addEdus(server, (queue) => queue.addTyping({ roomId, userId: ALICE, isTyping: true }));
+    world.answer = down;
+    type();
+    await world.settle();
+    type();
+    await world.send(roomId, message('1'));
+    await world.settle();
+    assert.equal(world.attempts.length, 1);
+    world.answer = () => undefined;
+    world.clock.advance(10_000);
+    await world.settle();
+    assert.deepEqual(world.bodiesFor('b.example'), ['1']);
+    type();
+    await world.settle();
+    assert.equal(world.sent.length, 2);
+    assert.equal(world.sender.get(server), undefined);
   });
 
   test('state events go the same way as messages', async () => {
