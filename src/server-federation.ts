@@ -11,6 +11,7 @@ import { createKeyring, type Keyring } from './federation/keyring.ts';
 import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
 import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
+import { createRemoteDirectory, type RemoteDirectory } from './federation/remote-directory.ts';
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
 import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
@@ -64,6 +65,7 @@ export interface Federation
   readonly resolver: Resolver;
   readonly policy: ServerPolicy;
   readonly fetchRemoteProfile: FetchRemoteProfile;
+  readonly directory: RemoteDirectory;
 }
 
 export async function createFederation(options: FederationOptions): Promise<Federation> {
@@ -99,6 +101,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     resolver,
     policy,
     fetchRemoteProfile: createRemoteProfiles({ serverName, client }),
+    directory: createRemoteDirectory(client),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
 }

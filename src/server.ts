@@ -161,6 +161,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     defaultVersion,
     loadProfile: (userId) => loadRoomProfile(database, userId),
     isAdmin: async (userId) => (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true,
+    remoteDirectory: federation.directory,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
     onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
@@ -280,7 +281,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     }),
     ...administration.endpoints,
     ...(federation.isEnabled
-      ? federationEndpoints({ ...federation, ...rooms, ...accounts, engine, version: build.version })
+      ? federationEndpoints({ ...federation, ...rooms, ...accounts, version: build.version })
       : []),
     ...mediaEndpoints(media),
     ...mediaUploadEndpoints(media),

@@ -3,6 +3,7 @@
  */
 import type { RoomEngine } from '../engine/types.ts';
 import { createVisibility } from '../engine/visible-events.ts';
+import type { RemoteDirectory } from '../federation/remote-directory.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
@@ -36,6 +37,8 @@ export interface RoomsOptions {
   readonly loadProfile: LoadProfile;
   readonly isAdmin: (userId: UserId) => Promise<boolean>;
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
+  /** The directories of other servers. */
+  readonly remoteDirectory?: RemoteDirectory;
   readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
 }
 
@@ -62,6 +65,7 @@ export interface Rooms {
   readonly reports: Reports;
   readonly searchUsers: SearchUsers;
   readonly upgrade: UpgradeRoom;
+  readonly remoteDirectory: RemoteDirectory | undefined;
 }
 
 export function createRooms(options: RoomsOptions): Rooms {
@@ -81,7 +85,11 @@ export function createRooms(options: RoomsOptions): Rooms {
     memberships,
     sender: createEventSender(engine),
     setState: createStateSetter({ engine, database, memberships }),
-    aliases: createAliases(options),
+    aliases: createAliases({
+      ...options,
+      ...(options.remoteDirectory && { fetchRemoteAlias: options.remoteDirectory.fetchAlias }),
+    }),
+    remoteDirectory: options.remoteDirectory,
     access,
     members: createRoomMembers({ engine, access, database }),
     history: createHistory({ engine, access, visibility }),

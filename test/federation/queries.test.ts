@@ -105,6 +105,55 @@ test('aliases of this server lead to a room and the servers in it; others do not
   assert.deepEqual(listAt(none.body, 'chunk'), []);
 });
 
+test('aliases and the directory of another server are asked of that server', async () => {
+  const dave = await there.register('dave');
+  const room = await dave.ok('POST', '/createRoom', {
+    room_alias_name: 'garden',
+    visibility: 'public',
+    name: 'Garden',
+  });
+  const alias = (name: string): string => encodeURIComponent(`#${name}:${there.serverName}`);
+  const path = (name: string): string => `/_matrix/client/v3/directory/room/${alias(name)}`;
+  const found = await call(here.url, { method: 'GET', path: path('garden') });
+  assert.deepEqual(found, { status: 200, body: { room_id: textAt(room, 'room_id'), servers: [there.serverName] } });
+  assert.equal((await call(here.url, { method: 'GET', path: path('desert') })).status, 404);
+  const erin = await here.register('erin');
+  const rooms = await erin.ok('GET', `/publicRooms?server=${there.serverName}&limit=5`);
+  assert.deepEqual(
+    listAt(rooms, 'chunk').map((entry) => at(entry, 'name')),
+    ['Garden'],
+  );
+  const filter = { generic_search_term: 'gard' };
+  const searched = await erin.ok('POST', `/publicRooms?server=${there.serverName}`, { filter });
+  assert.equal(listAt(searched, 'chunk').length, 1);
+  assert.equal((await erin.call('GET', '/publicRooms?server=127.0.0.1:1')).status, 502);
+  assert.equal((await erin.call('GET', '/publicRooms?server=a%20b')).status, 400);
+});
+
+test('what a server says of its directory is read with care', async () => {
+  const frank = await here.register('frank');
+  const answerWith = (body: unknown): void => {
+    peer.handle = (request, response) => {
+      const isKeys = request.url === '/_matrix/key/v2/server';
+      response.writeHead(200).end(JSON.stringify(isKeys ? peer.keyDocument() : body));
+    };
+  };
+  const list = async (): Promise<unknown> => frank.ok('GET', `/publicRooms?server=${peer.serverName}`);
+  answerWith({
+    chunk: [null, 5, { room_id: 'x' }, { room_id: '!a:b', name: 'A' }],
+    next_batch: {},
+    total_room_count_estimate: 'x',
+  });
+  assert.deepEqual(await list(), { chunk: [{ room_id: '!a:b', name: 'A' }] });
+  answerWith({ chunk: 'none' });
+  assert.deepEqual(await list(), { chunk: [] });
+  const alias = `/directory/room/${encodeURIComponent(`#a:${peer.serverName}`)}`;
+  answerWith({ room_id: '!a:b', servers: [5, 'a b', 'ok.example', null] });
+  assert.deepEqual(await frank.ok('GET', alias), { room_id: '!a:b', servers: ['ok.example'] });
+  answerWith({ room_id: 'none' });
+  assert.equal((await frank.call('GET', alias)).status, 404);
+});
+
 test('G2: without a signature, and with a wrong one, everything but version and keys is 401', async () => {
   const paths = ['query/profile?user_id=@a:b', 'query/directory?room_alias=%23a:b', 'publicRooms'];
   for (const path of paths.map((name) => `/_matrix/federation/v1/${name}`)) {

@@ -6,8 +6,6 @@
  */
 import { Type } from 'typebox';
 import type { Profiles } from '../../accounts/profiles.ts';
-import type { RoomEngine } from '../../engine/types.ts';
-import { serversIn } from '../../federation/room-servers.ts';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import { MatrixError } from '../../protocol/errors.ts';
 import { parseRoomAlias, parseUserId, type RoomAlias, type ServerName, serverNameOf } from '../../protocol/ids.ts';
@@ -16,12 +14,8 @@ import type { Aliases } from '../../rooms/aliases.ts';
 export interface QueryEndpointsOptions {
   readonly serverName: ServerName;
   readonly profiles: Pick<Profiles, 'load'>;
-  readonly aliases: Pick<Aliases, 'resolve'>;
-  readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
+  readonly aliases: Pick<Aliases, 'find'>;
 }
-
-/** Servers named for a room: whoever joins needs one that answers, not all. */
-const MAX_SERVERS = 50;
 
 export function queryEndpoints(options: QueryEndpointsOptions): readonly Endpoint[] {
   return [profileEndpoint(options), directoryEndpoint(options)];
@@ -56,10 +50,8 @@ function directoryEndpoint(options: QueryEndpointsOptions): Endpoint {
     spec: 'https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory',
     async handle({ query }) {
       const alias = readOwnAlias(query.room_alias, options.serverName);
-      const roomId = await options.aliases.resolve(alias);
-      const snapshot = await options.engine.loadSnapshot(roomId);
-      const servers = snapshot === undefined ? [] : serversIn(snapshot);
-      return { room_id: roomId, servers: [...new Set([options.serverName, ...servers])].slice(0, MAX_SERVERS) };
+      const { roomId, servers } = await options.aliases.find(alias);
+      return { room_id: roomId, servers };
     },
   });
 }
