@@ -292,7 +292,7 @@ describe('servers that do not answer', () => {
   test('nothing from before a server came into a room is sent to it by a catch-up', async () => {
     await using world = await createWorld();
     const roomId = await roomWith(world, b('one'));
-    const other = await createPublicRoom(world.at);
+    const other = await roomWith(world, b('x', 'c.example'));
     world.answer = down;
     await world.send(roomId, message('1'));
     await world.settle();
