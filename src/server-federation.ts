@@ -15,6 +15,7 @@ import { createRemoteDirectory, type RemoteDirectory } from './federation/remote
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
 import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
+import { createRoomServers } from './federation/room-servers.ts';
 import { createSender, type Sender, type SenderOptions } from './federation/sender.ts';
 import { createServerPolicy, type ServerPolicy } from './federation/server-policy.ts';
 import { createTransport } from './federation/transport.ts';
@@ -106,7 +107,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
   };
 }
 
-export interface FederationTrafficOptions extends Federation, Omit<SenderOptions, keyof Federation> {
+export interface FederationTrafficOptions extends Federation, Omit<SenderOptions, keyof Federation | 'roomServers'> {
   readonly typing: TypingUsers;
   readonly engine: RoomEngine;
   readonly metrics: Metrics;
@@ -121,8 +122,9 @@ export interface FederationTraffic extends AsyncDisposable {
 /** Sending, and knowing who sends to us: made after the engine, whose events it follows, and closed before it. */
 export async function createFederationTraffic(options: FederationTrafficOptions): Promise<FederationTraffic> {
   await using stack = new AsyncDisposableStack();
-  const sender = stack.use(await createSender(options));
-  stack.use(followLocalEdus({ ...options, sender }));
+  const roomServers = createRoomServers();
+  const sender = stack.use(await createSender({ ...options, roomServers }));
+  stack.use(followLocalEdus({ ...options, roomServers, sender }));
   measure(options.metrics, sender);
   const resources = stack.move();
   return {

@@ -12,7 +12,7 @@ import type { Database } from '../storage/database.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { listEventsOfServer } from '../storage/stream-followers.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
-import { serversIn } from './room-servers.ts';
+import type { RoomServers } from './room-servers.ts';
 import { encodePdu, type OutgoingPdu } from './transaction.ts';
 
 export interface FanOut {
@@ -31,6 +31,7 @@ export interface FanOut {
 export interface FanOutOptions {
   readonly database: Database;
   readonly engine: Pick<RoomEngine, 'loadSnapshots'>;
+  readonly roomServers: RoomServers;
   readonly serverName: ServerName;
   /** Where the last run of the server ended. */
   readonly position: number;
@@ -82,7 +83,7 @@ export function createFanOut(options: FanOutOptions): FanOut {
     const snapshots = await options.engine.loadSnapshots([...new Set(events.map(({ roomId }) => roomId))]);
     for (const { roomId, position: at, pdu } of events) {
       const snapshot = snapshots.get(roomId);
-      const present = snapshot === undefined ? NOBODY : serversIn(snapshot);
+      const present = snapshot === undefined ? NOBODY : options.roomServers.of(snapshot);
       const removed = findRemoved(pdu);
       const targets = new Set(removed === undefined ? present : [...present, removed]);
       targets.delete(serverName);

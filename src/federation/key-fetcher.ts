@@ -11,6 +11,7 @@ import type { Clock } from '../lib/clock.ts';
 import { forEachLimited } from '../lib/limited-concurrency.ts';
 import type { Logger } from '../lib/logger.ts';
 import { Lru } from '../lib/lru.ts';
+import { createTurnstile } from '../lib/turnstile.ts';
 import { parseServerName, type ServerName } from '../protocol/ids.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
@@ -59,6 +60,9 @@ const CONCURRENCY = 20;
 const MANY_SERVERS = 8;
 /** How long a server that was asked is left alone. */
 const PAUSE_MS = 60_000;
+/** For everybody together: whoever names a new server with each request must not make us ask them all at once. */
+const MAX_RUNNING = 64;
+const MAX_WAITING = 2_000;
 const MAX_REMEMBERED = 20_000;
 
 export function createKeyFetcher(options: KeyFetcherOptions): KeyFetcher {
@@ -66,15 +70,19 @@ export function createKeyFetcher(options: KeyFetcherOptions): KeyFetcher {
   const askedAt = new Lru<ServerName, number>({ maxCost: MAX_REMEMBERED });
   const running = new Map<ServerName, Promise<FetchedKeys | undefined>>();
 
+  const turnstile = createTurnstile({ maxRunning: MAX_RUNNING, maxWaiting: MAX_WAITING });
+
   async function askOwner(serverName: ServerName): Promise<FetchedKeys | undefined> {
     const last = askedAt.get(serverName);
     if (last !== undefined && clock.monotonic() - last < PAUSE_MS) return undefined;
-    askedAt.set(serverName, clock.monotonic());
-    const document = await ask(options, {
-      destination: serverName,
-      method: 'GET',
-      path: '/_matrix/key/v2/server',
-      maxBytes: MAX_DOCUMENT_BYTES,
+    const document = await turnstile.run(() => {
+      askedAt.set(serverName, clock.monotonic());
+      return ask(options, {
+        destination: serverName,
+        method: 'GET',
+        path: '/_matrix/key/v2/server',
+        maxBytes: MAX_DOCUMENT_BYTES,
+      });
     });
     return document === undefined ? undefined : parseKeyDocument(document, { serverName, now: clock.now() });
   }

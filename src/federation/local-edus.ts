@@ -9,7 +9,7 @@ import type { RoomEngine } from '../engine/types.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import { receiptStream } from '../storage/receipts.ts';
 import type { Hub } from '../streams/hub.ts';
-import { serversIn } from './room-servers.ts';
+import type { RoomServers } from './room-servers.ts';
 import type { Sender } from './sender.ts';
 
 /** Who types: in memory, and told of after each change. */
@@ -22,6 +22,7 @@ export interface LocalEdusOptions {
   readonly hub: Hub;
   readonly typing: TypingUsers;
   readonly engine: Pick<RoomEngine, 'getSnapshot'>;
+  readonly roomServers: RoomServers;
   readonly sender: Pick<Sender, 'addEdus'>;
   readonly serverName: ServerName;
 }
@@ -33,7 +34,7 @@ export function followLocalEdus(options: LocalEdusOptions): Disposable {
   return stack;
 }
 
-function followTyping({ typing, engine, sender, serverName }: LocalEdusOptions): Disposable {
+function followTyping({ typing, sender, serverName, ...rooms }: LocalEdusOptions): Disposable {
   /** The local users who typed in a room when it was last looked at. */
   const known = new Map<RoomId, ReadonlySet<UserId>>();
   return typing.follow((roomId) => {
@@ -46,7 +47,7 @@ function followTyping({ typing, engine, sender, serverName }: LocalEdusOptions):
       ...[...before.difference(now)].map((userId) => ({ roomId, userId, isTyping: false })),
     ];
     if (changes.length === 0) return;
-    for (const server of othersIn({ engine, serverName }, roomId)) {
+    for (const server of othersIn({ ...rooms, serverName }, roomId)) {
       sender.addEdus(server, (edus) => {
         for (const change of changes) edus.addTyping(change);
       });
@@ -54,12 +55,12 @@ function followTyping({ typing, engine, sender, serverName }: LocalEdusOptions):
   });
 }
 
-function followReceipts({ hub, engine, sender, serverName }: LocalEdusOptions): Disposable {
+function followReceipts({ hub, sender, serverName, ...rooms }: LocalEdusOptions): Disposable {
   return hub.follow((batch) => {
     for (const { row } of batch.rowsOf(receiptStream)) {
       // Private ones are nobody's business, and those of others come from their own server.
       if (row.type !== 'm.read' || serverNameOf(row.userId) !== serverName) continue;
-      for (const server of othersIn({ engine, serverName }, row.roomId)) {
+      for (const server of othersIn({ ...rooms, serverName }, row.roomId)) {
         sender.addEdus(server, (edus) => edus.addReceipt(row));
       }
     }
@@ -68,9 +69,9 @@ function followReceipts({ hub, engine, sender, serverName }: LocalEdusOptions): 
 
 /** A room where something like this happens is in memory; of one that is not, nobody would miss it. */
 function othersIn(
-  { engine, serverName }: Pick<LocalEdusOptions, 'engine' | 'serverName'>,
+  { engine, roomServers, serverName }: Pick<LocalEdusOptions, 'engine' | 'roomServers' | 'serverName'>,
   roomId: RoomId,
 ): readonly ServerName[] {
   const snapshot = engine.getSnapshot(roomId);
-  return snapshot === undefined ? [] : [...serversIn(snapshot)].filter((server) => server !== serverName);
+  return snapshot === undefined ? [] : [...roomServers.of(snapshot)].filter((server) => server !== serverName);
 }

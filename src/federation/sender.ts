@@ -23,6 +23,7 @@ import { DestinationQueue } from './destination-queue.ts';
 import type { EduQueue } from './edu-queue.ts';
 import { createFanOut } from './fan-out.ts';
 import { FederationError } from './federation-error.ts';
+import type { RoomServers } from './room-servers.ts';
 import { createSenderProgress, FOLLOWER } from './sender-progress.ts';
 import type { ServerPolicy } from './server-policy.ts';
 import { type EduSource, listStoredEdus, type StoredEdus } from './stored-edus.ts';
@@ -48,6 +49,7 @@ export interface Sender extends AsyncDisposable {
 export interface SenderOptions {
   readonly database: Database;
   readonly engine: Pick<RoomEngine, 'loadSnapshots'>;
+  readonly roomServers: RoomServers;
   readonly hub: Hub;
   readonly committer: { readonly writerId: number; readonly position: number };
   readonly client: Pick<FederationClient, 'fetchJson'>;

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventTemplate } from '../../src/engine/types.ts';
 import type { FederationRequest } from '../../src/federation/client.ts';
 import { FederationError, mayPass } from '../../src/federation/federation-error.ts';
+import { createRoomServers } from '../../src/federation/room-servers.ts';
 import { createSender, type Sender } from '../../src/federation/sender.ts';
 import { createServerPolicy } from '../../src/federation/server-policy.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
@@ -67,6 +68,7 @@ async function createWorld(): Promise<World> {
     createSender({
       database: world.at.db.database,
       engine: world.at.engine,
+      roomServers: createRoomServers(),
       hub: world.at.hub,
       committer: world.at.committer,
       client: { fetchJson: (request) => world.take(request) },
