@@ -7,6 +7,7 @@ import type { RoomEngine } from './engine/types.ts';
 import { createFederationClient, type FederationClient } from './federation/client.ts';
 import { createFederationAdmin, type FederationAdmin } from './federation/federation-admin.ts';
 import { createKeyFetcher } from './federation/key-fetcher.ts';
+import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
 import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
 import { createNotary, type Notary } from './federation/notary.ts';
@@ -87,7 +88,8 @@ export async function createFederation(options: FederationOptions): Promise<Fede
   const client = createFederationClient({ ...options, policy, resolver, transport });
   const ownKeys = createOwnKeys({ ...options, retiredKeys });
   const trustedServers = settings.trustedKeyServers.map(parseServerName).filter((name) => name !== undefined);
-  const fetcher = createKeyFetcher({ ...options, client, trustedServers });
+  const store = createKeyStore(database);
+  const fetcher = createKeyFetcher({ ...options, client, store, trustedServers });
   const keyring = createKeyring({ database, ownKeys, fetcher, pool: createVerifyPool() });
   return {
     database,

@@ -19,7 +19,7 @@ import { verifyJson } from '../protocol/signing.ts';
 import type { FetchedKeys, ServerKey } from '../storage/server-keys.ts';
 import type { FederationClient } from './client.ts';
 import { FederationError } from './federation-error.ts';
-import { parseKeyDocument } from './key-document.ts';
+import { isKeyValidAt, parseKeyDocument } from './key-document.ts';
 
 export interface KeysWanted {
   readonly keyIds: readonly string[];
@@ -30,20 +30,21 @@ export interface KeysWanted {
 export type WantedByServer = ReadonlyMap<ServerName, KeysWanted>;
 
 export interface KeyFetcher {
-  /** Hands over what was found, each server's keys once, and returns when all that can be had was. */
-  fetch(wanted: WantedByServer, found: (keys: FoundKeys) => Promise<void>): Promise<void>;
+  /** Returns when all that can be had is stored. */
+  fetch(wanted: WantedByServer): Promise<void>;
   /** Asks the servers themselves only. */
-  fetchFromOwners(serverNames: readonly ServerName[], found: (keys: FoundKeys) => Promise<void>): Promise<void>;
+  fetchFromOwners(serverNames: readonly ServerName[]): Promise<void>;
 }
 
-export interface FoundKeys {
-  readonly fetched: readonly FetchedKeys[];
-  /** Whether their own servers said so. */
-  readonly areFromOwners: boolean;
+/** Where keys are kept; whoever waits for a fetch finds them there. */
+export interface KeyStore {
+  save(fetched: readonly FetchedKeys[], origin: { readonly areFromOwners: boolean }): Promise<void>;
+  load(serverName: ServerName): Promise<readonly ServerKey[]>;
 }
 
 export interface KeyFetcherOptions {
   readonly client: Pick<FederationClient, 'fetchJson'>;
+  readonly store: KeyStore;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly trustedServers: readonly ServerName[];
@@ -66,10 +67,9 @@ const MAX_WAITING = 2_000;
 const MAX_REMEMBERED = 20_000;
 
 export function createKeyFetcher(options: KeyFetcherOptions): KeyFetcher {
-  const { clock, trustedServers } = options;
+  const { clock, store, trustedServers } = options;
   const askedAt = new Lru<ServerName, number>({ maxCost: MAX_REMEMBERED });
   const running = new Map<ServerName, Promise<FetchedKeys | undefined>>();
-
   const turnstile = createTurnstile({ maxRunning: MAX_RUNNING, maxWaiting: MAX_WAITING });
 
   async function askOwner(serverName: ServerName): Promise<FetchedKeys | undefined> {
@@ -84,7 +84,10 @@ export function createKeyFetcher(options: KeyFetcherOptions): KeyFetcher {
         maxBytes: MAX_DOCUMENT_BYTES,
       });
     });
-    return document === undefined ? undefined : parseKeyDocument(document, { serverName, now: clock.now() });
+    const keys = document && parseKeyDocument(document, { serverName, now: clock.now() });
+    // Stored before anybody goes on: who comes later asks nobody, and looks there.
+    if (keys !== undefined) await store.save([keys], { areFromOwners: true });
+    return keys;
   }
 
   const fetchOwner = (serverName: ServerName): Promise<FetchedKeys | undefined> => {
@@ -95,48 +98,47 @@ export function createKeyFetcher(options: KeyFetcherOptions): KeyFetcher {
     return fetching;
   };
 
-  const fetchFromOwners: KeyFetcher['fetchFromOwners'] = (serverNames, found) =>
-    forEachLimited(serverNames, CONCURRENCY, async (serverName) => {
+  async function fetchOwners(serverNames: readonly ServerName[]): Promise<readonly FetchedKeys[]> {
+    const found: FetchedKeys[] = [];
+    await forEachLimited(serverNames, CONCURRENCY, async (serverName) => {
       const keys = await fetchOwner(serverName);
-      if (keys !== undefined) await found({ fetched: [keys], areFromOwners: true });
+      if (keys !== undefined) found.push(keys);
     });
-
-  async function fetchFromNotaries(wanted: WantedByServer, found: (keys: FoundKeys) => Promise<void>): Promise<void> {
-    let missing = wanted;
-    for (const notary of trustedServers.filter((name) => !wanted.has(name))) {
-      if (missing.size === 0) return;
-      const owner = await fetchNotaryKeys(notary);
-      const fetched = owner.length === 0 ? [] : await askNotary(options, { notary, keys: owner }, missing);
-      if (fetched.length > 0) await found({ fetched, areFromOwners: false });
-      missing = without(missing, fetched);
-    }
+    return found;
   }
 
-  /** A notary's own keys are asked of itself only, and kept while it is left alone. */
-  const notaryKeys = new Map<ServerName, readonly ServerKey[]>();
-  async function fetchNotaryKeys(notary: ServerName): Promise<readonly ServerKey[]> {
-    const now = clock.now();
-    const known = notaryKeys
-      .get(notary)
-      ?.filter(({ validUntil, expiredAt }) => expiredAt === undefined && validUntil > now);
-    if (known !== undefined && known.length > 0) return known;
-    const keys = (await fetchOwner(notary))?.keys ?? [];
-    notaryKeys.set(notary, keys);
-    return keys;
+  /** Returns what no notary could show. */
+  async function fetchFromNotaries(wanted: WantedByServer): Promise<WantedByServer> {
+    let missing = wanted;
+    for (const notary of trustedServers.filter((name) => !wanted.has(name))) {
+      if (missing.size === 0) break;
+      const keys = await loadNotaryKeys(notary);
+      const fetched = keys.length === 0 ? [] : await askNotary(options, { notary, keys }, missing);
+      if (fetched.length > 0) await store.save(fetched, { areFromOwners: false });
+      missing = without(missing, fetched);
+    }
+    return missing;
+  }
+
+  /** A notary's own keys are asked of itself only. */
+  async function loadNotaryKeys(notary: ServerName): Promise<readonly ServerKey[]> {
+    const load = async (): Promise<readonly ServerKey[]> =>
+      (await store.load(notary)).filter((key) => isKeyValidAt(key, clock.now()));
+    const known = await load();
+    if (known.length > 0) return known;
+    await fetchOwner(notary);
+    return load();
   }
 
   return {
-    fetchFromOwners,
-    async fetch(wanted, found) {
-      let missing = wanted;
-      const note = async (keys: FoundKeys): Promise<void> => {
-        missing = without(missing, keys.fetched);
-        await found(keys);
-      };
+    async fetchFromOwners(serverNames) {
+      await fetchOwners(serverNames);
+    },
+    async fetch(wanted) {
       const isBulk = wanted.size > MANY_SERVERS;
-      if (isBulk) await fetchFromNotaries(wanted, note);
-      await fetchFromOwners([...missing.keys()], note);
-      if (!isBulk) await fetchFromNotaries(missing, note);
+      const missing = isBulk ? await fetchFromNotaries(wanted) : wanted;
+      const found = await fetchOwners([...missing.keys()]);
+      if (!isBulk) await fetchFromNotaries(without(missing, found));
     },
   };
 }

@@ -12,9 +12,9 @@ import { redactPdu } from '../protocol/redaction.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import { signaturesBy, signedText } from '../protocol/signing.ts';
 import type { Database } from '../storage/database.ts';
-import { loadServerKeys, type ServerKey, saveServerKeys } from '../storage/server-keys.ts';
+import { loadServerKeys, type ServerKey } from '../storage/server-keys.ts';
 import { isKeyValidAt } from './key-document.ts';
-import type { FoundKeys, KeyFetcher, KeysWanted } from './key-fetcher.ts';
+import type { KeyFetcher, KeysWanted } from './key-fetcher.ts';
 import type { OwnKeys } from './own-keys.ts';
 import type { SignatureCheck, VerifyPool } from './verify-pool.ts';
 
@@ -62,11 +62,6 @@ export function createKeyring({ database, ownKeys, fetcher, pool }: KeyringOptio
   const cache = new Lru<ServerName, readonly ServerKey[]>({ maxCost: MAX_CACHED_SERVERS });
   cache.set(ownKeys.serverName, ownKeys.keys);
 
-  async function save(found: FoundKeys): Promise<void> {
-    await database.transaction((tx) => saveServerKeys(tx, found.fetched, found));
-    await loadFromDatabase(found.fetched.map(({ serverName }) => serverName));
-  }
-
   async function loadFromDatabase(serverNames: readonly ServerName[]): Promise<void> {
     if (serverNames.length === 0) return;
     const loaded = await loadServerKeys(database, serverNames);
@@ -79,7 +74,10 @@ export function createKeyring({ database, ownKeys, fetcher, pool }: KeyringOptio
     await loadFromDatabase([...servers].filter((name) => name !== ownKeys.serverName && !cache.has(name)));
     const missing = findMissing(values, (name) => keysOf(name));
     missing.delete(ownKeys.serverName);
-    if (missing.size > 0) await fetcher.fetch(missing, save);
+    if (missing.size > 0) {
+      await fetcher.fetch(missing);
+      await loadFromDatabase([...missing.keys()]);
+    }
     return new Map([...servers].map((name) => [name, keysOf(name)]));
   }
 

@@ -7,10 +7,10 @@
  * https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server
  */
 import type { Clock } from '../lib/clock.ts';
-import { parseServerName, type ServerName } from '../protocol/ids.ts';
+import { parseServerName } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Database } from '../storage/database.ts';
-import { type KeyDocument, loadKeyDocuments, saveServerKeys } from '../storage/server-keys.ts';
+import { type KeyDocument, loadKeyDocuments } from '../storage/server-keys.ts';
 import type { KeyFetcher } from './key-fetcher.ts';
 import type { OwnKeys } from './own-keys.ts';
 
@@ -37,11 +37,9 @@ export function createNotary({ database, clock, ownKeys, fetcher }: NotaryOption
       const others = names.filter((name) => name !== ownKeys.serverName).slice(0, MAX_SERVERS);
       const known = await loadKeyDocuments(database, others);
       const stale = others.filter((name) => !isFresh(known.get(name), wanted.get(name) ?? clock.now(), clock.now()));
-      const fetched = new Map<ServerName, KeyDocument>();
-      await fetcher.fetchFromOwners(stale.slice(0, MAX_FETCHED), async (found) => {
-        for (const { serverName, document } of found.fetched) fetched.set(serverName, document);
-        await database.transaction((tx) => saveServerKeys(tx, found.fetched, found));
-      });
+      const asked = stale.slice(0, MAX_FETCHED);
+      await fetcher.fetchFromOwners(asked);
+      const fetched = asked.length === 0 ? known : await loadKeyDocuments(database, asked);
       const documents = others.flatMap((name) => fetched.get(name) ?? known.get(name) ?? []);
       return [
         ...(names.includes(ownKeys.serverName) ? [ownKeys.getDocument()] : []),

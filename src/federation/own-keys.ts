@@ -4,10 +4,12 @@
  * https://spec.matrix.org/v1.19/server-server-api/#publishing-keys
  */
 import type { Clock } from '../lib/clock.ts';
+import { OperatorError } from '../lib/operator-error.ts';
 import type { ServerName } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
-import { type SigningKey, signJson } from '../protocol/signing.ts';
+import { decodeBase64, type SigningKey, signJson } from '../protocol/signing.ts';
 import type { RetiredKey, ServerKey } from '../storage/server-keys.ts';
+import { isLeakedKey } from './leaked-keys.ts';
 
 export interface OwnKeys {
   readonly serverName: ServerName;
@@ -31,6 +33,9 @@ const VALIDITY_MS = 24 * 60 * 60 * 1000;
 const RENEW_MS = 60 * 60 * 1000;
 
 export function createOwnKeys({ serverName, signingKey, retiredKeys, clock }: OwnKeysOptions): OwnKeys {
+  if (isLeakedKey(decodeBase64(signingKey.publicKey) ?? Buffer.alloc(0))) {
+    throw new OperatorError('everybody knows this signing key: stop the server, and make another by "keys rotate"');
+  }
   let signed: { readonly document: JsonObject; readonly at: number } | undefined;
   return {
     serverName,

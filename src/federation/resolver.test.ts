@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import type { SrvRecord } from 'node:dns';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import { createTestClock, type TestClock } from '../../test/support/test-clock.ts';
-import { parseServerName, type ServerName } from '../protocol/ids.ts';
+import { isServerName, parseServerName, type ServerName } from '../protocol/ids.ts';
 import { FederationError, isFinal, mayPass } from './federation-error.ts';
 import { createResolver } from './resolver.ts';
 import type { TransportAnswer, TransportRequest } from './transport.ts';
-import { createWellKnown } from './well-known.ts';
+import { createWellKnown, parseWellKnown } from './well-known.ts';
 
 interface World {
   readonly clock: TestClock;
@@ -217,6 +218,20 @@ describe('well-known of servers', () => {
     assert.equal(world.asked.length, 2, 'asked again after two minutes only');
     world.clock.advance(48 * HOUR);
     assert.deepEqual(await world.resolve('a.example'), ['a.example 8448 a.example']);
+  });
+
+  test('limit 13: nothing that a host may answer makes reading throw', () => {
+    const text = fc.oneof(
+      fc.json(),
+      fc.jsonValue().map((value) => JSON.stringify({ 'm.server': value })),
+      fc.string(),
+    );
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), text), (body) => {
+        const delegated = parseWellKnown(Buffer.from(body));
+        if (delegated !== undefined) assert.ok(isServerName(delegated));
+      }),
+    );
   });
 
   test('C8: redirects are followed five times, to https only, and loops end', async () => {

@@ -9,12 +9,14 @@ import type { FederationRequest } from '../../src/federation/client.ts';
 import { mayPass } from '../../src/federation/federation-error.ts';
 import { parseKeyDocument } from '../../src/federation/key-document.ts';
 import { createKeyFetcher } from '../../src/federation/key-fetcher.ts';
+import { createKeyStore } from '../../src/federation/key-store.ts';
 import { createKeyring, type Keyring, type SignatureVerdict } from '../../src/federation/keyring.ts';
 import { createOwnKeys } from '../../src/federation/own-keys.ts';
 import { createRequestAuth } from '../../src/federation/request-auth.ts';
 import { createServerPolicy } from '../../src/federation/server-policy.ts';
 import { createVerifyPool } from '../../src/federation/verify-pool.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
+import { OperatorError } from '../../src/lib/operator-error.ts';
 import { MatrixError } from '../../src/protocol/errors.ts';
 import { contentHash } from '../../src/protocol/hashes.ts';
 import type { ServerName } from '../../src/protocol/ids.ts';
@@ -67,7 +69,13 @@ async function createWorld(trustedServers: readonly ServerName[] = []): Promise<
     createKeyring({
       database: test.database,
       ownKeys: createOwnKeys({ serverName: US, signingKey: OUR_KEY, retiredKeys: [], clock }),
-      fetcher: createKeyFetcher({ client, clock, logger: silentLogger, trustedServers }),
+      fetcher: createKeyFetcher({
+        client,
+        store: createKeyStore(test.database),
+        clock,
+        logger: silentLogger,
+        trustedServers,
+      }),
       pool: createVerifyPool(),
     });
   const world: World = {
@@ -282,6 +290,8 @@ describe('key documents', () => {
   test('A17: keys that everybody has are no keys', () => {
     const published = createSigningKey(Buffer.from('YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1', 'base64'), '1');
     assert.equal(read(document(A, { key: published, validUntil: now + DAY })), undefined);
+    const own = { serverName: US, signingKey: published, retiredKeys: [], clock: createTestClock() };
+    assert.throws(() => createOwnKeys(own), OperatorError);
     const key = newKey();
     const verify_keys = {
       [key.keyId]: { key: key.publicKey },
