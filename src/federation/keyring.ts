@@ -60,7 +60,6 @@ const MAX_SIGNATURES = 4;
 
 export function createKeyring({ database, ownKeys, fetcher, pool }: KeyringOptions): Keyring {
   const cache = new Lru<ServerName, readonly ServerKey[]>({ maxCost: MAX_CACHED_SERVERS });
-  cache.set(ownKeys.serverName, ownKeys.keys);
 
   async function loadFromDatabase(serverNames: readonly ServerName[]): Promise<void> {
     if (serverNames.length === 0) return;
