@@ -21,6 +21,8 @@ import { createReports, type Reports } from './reports.ts';
 import { createRoomAccess, type RoomAccess } from './room-access.ts';
 import { createRoomMembers, type RoomMembers } from './room-members.ts';
 import { createRoomSummaries, type LoadRoomSummary } from './room-summary.ts';
+import { createSearch, type SearchRooms } from './search.ts';
+import type { SearchIndex } from './search-index.ts';
 import { createEventSender, type EventSender } from './send-event.ts';
 import { createStateSetter, type SetState } from './set-state.ts';
 import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
@@ -37,6 +39,7 @@ export interface RoomsOptions {
   readonly isAdmin: (userId: UserId) => Promise<boolean>;
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
   readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
+  readonly searchIndex: SearchIndex;
 }
 
 export interface Rooms {
@@ -60,6 +63,7 @@ export interface Rooms {
   readonly aggregations: Aggregations;
   readonly loadSummary: LoadRoomSummary;
   readonly reports: Reports;
+  readonly search: SearchRooms;
   readonly searchUsers: SearchUsers;
   readonly upgrade: UpgradeRoom;
 }
@@ -91,6 +95,7 @@ export function createRooms(options: RoomsOptions): Rooms {
     aggregations: createAggregations({ engine, database, visibility }),
     loadSummary: createRoomSummaries(engine),
     reports: createReports({ engine, database, visibility, clock, serverName }),
+    search: createSearch({ engine, database, visibility, index: options.searchIndex }),
     searchUsers: createUserDirectory({ database, serverName }),
     upgrade: createRoomUpgrader(options),
   };
