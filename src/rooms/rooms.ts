@@ -25,6 +25,7 @@ import { createSearch, type SearchRooms } from './search.ts';
 import type { SearchIndex } from './search-index.ts';
 import { createEventSender, type EventSender } from './send-event.ts';
 import { createStateSetter, type SetState } from './set-state.ts';
+import { createHierarchy, type LoadHierarchy } from './space-hierarchy.ts';
 import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
 import { createUserDirectory, type SearchUsers } from './user-directory.ts';
 
@@ -62,6 +63,7 @@ export interface Rooms {
   readonly relations: Relations;
   readonly aggregations: Aggregations;
   readonly loadSummary: LoadRoomSummary;
+  readonly loadHierarchy: LoadHierarchy;
   readonly reports: Reports;
   readonly search: SearchRooms;
   readonly searchUsers: SearchUsers;
@@ -94,6 +96,7 @@ export function createRooms(options: RoomsOptions): Rooms {
     relations: createRelations({ engine, database, access, visibility, events }),
     aggregations: createAggregations({ engine, database, visibility }),
     loadSummary: createRoomSummaries(engine),
+    loadHierarchy: createHierarchy(engine),
     reports: createReports({ engine, database, visibility, clock, serverName }),
     search: createSearch({ engine, database, visibility, index: options.searchIndex }),
     searchUsers: createUserDirectory({ database, serverName }),

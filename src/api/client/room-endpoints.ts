@@ -26,6 +26,7 @@ import { roomSummaryEndpoints } from './room-summary.ts';
 import { roomUpgradeEndpoints } from './room-upgrades.ts';
 import { roomReadingEndpoints } from './rooms.ts';
 import { searchEndpoints } from './search.ts';
+import { spaceHierarchyEndpoints } from './space-hierarchy.ts';
 import { thirdPartyLookupEndpoints } from './third-party-lookup.ts';
 import { timestampToEventEndpoints } from './timestamp-to-event.ts';
 import { userDirectoryEndpoints } from './user-directory.ts';
@@ -52,6 +53,7 @@ export function roomEndpoints(rooms: Rooms): readonly Endpoint[] {
     ...directoryEndpoints(rooms),
     ...roomUpgradeEndpoints(rooms),
     ...roomSummaryEndpoints(rooms),
+    ...spaceHierarchyEndpoints(rooms),
     ...reportEndpoints(rooms),
     ...searchEndpoints(rooms),
     ...userDirectoryEndpoints(rooms),
