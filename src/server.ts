@@ -57,6 +57,7 @@ import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts
 import type { SigningKey } from './protocol/signing.ts';
 import type { Profile } from './rooms/profile.ts';
 import { createRooms, type Rooms } from './rooms/rooms.ts';
+import { createSearchIndex } from './rooms/search-index.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
 import { createAdministration } from './server-admin.ts';
 import {
@@ -137,6 +138,9 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const pushRules = createPushRules({ accountData });
   const roomSettings = createRoomSettings({ accountData, pushRules });
   const defaultVersion = getRoomVersion(config.rooms.defaultVersion) ?? DEFAULT_ROOM_VERSION;
+  const searchIndex = stack.use(
+    createSearchIndex({ database, hub, committer, clock, logger: logger.child({ module: 'search' }) }),
+  );
   const rooms = createRooms({
     engine,
     database,
@@ -149,6 +153,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
     onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
+    searchIndex,
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const receipts = createReceipts({ database, committer, rooms: engine, clock });

@@ -21,8 +21,11 @@ import { createReports, type Reports } from './reports.ts';
 import { createRoomAccess, type RoomAccess } from './room-access.ts';
 import { createRoomMembers, type RoomMembers } from './room-members.ts';
 import { createRoomSummaries, type LoadRoomSummary } from './room-summary.ts';
+import { createSearch, type SearchRooms } from './search.ts';
+import type { SearchIndex } from './search-index.ts';
 import { createEventSender, type EventSender } from './send-event.ts';
 import { createStateSetter, type SetState } from './set-state.ts';
+import { createHierarchy, type LoadHierarchy } from './space-hierarchy.ts';
 import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
 import { createUserDirectory, type SearchUsers } from './user-directory.ts';
 
@@ -37,6 +40,7 @@ export interface RoomsOptions {
   readonly isAdmin: (userId: UserId) => Promise<boolean>;
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
   readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
+  readonly searchIndex: SearchIndex;
 }
 
 export interface Rooms {
@@ -59,7 +63,9 @@ export interface Rooms {
   readonly relations: Relations;
   readonly aggregations: Aggregations;
   readonly loadSummary: LoadRoomSummary;
+  readonly loadHierarchy: LoadHierarchy;
   readonly reports: Reports;
+  readonly search: SearchRooms;
   readonly searchUsers: SearchUsers;
   readonly upgrade: UpgradeRoom;
 }
@@ -90,7 +96,9 @@ export function createRooms(options: RoomsOptions): Rooms {
     relations: createRelations({ engine, database, access, visibility, events }),
     aggregations: createAggregations({ engine, database, visibility }),
     loadSummary: createRoomSummaries(engine),
+    loadHierarchy: createHierarchy(engine),
     reports: createReports({ engine, database, visibility, clock, serverName }),
+    search: createSearch({ engine, database, visibility, index: options.searchIndex }),
     searchUsers: createUserDirectory({ database, serverName }),
     upgrade: createRoomUpgrader(options),
   };

@@ -115,6 +115,7 @@ async function start(
     loadProfile: async () => ({}),
     isAdmin: async () => false,
     copyPersonalSettings: async () => undefined,
+    searchIndex: { catchUp: async () => undefined },
   });
   const rateLimiter = createRateLimiter({ clock, limits: options.limits ?? {} });
   const adminSecret = createAdminSecret({ secret: options.psk, rateLimiter });
