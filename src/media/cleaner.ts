@@ -85,7 +85,8 @@ async function clean(options: CleanerOptions, isStopped: () => boolean): Promise
   }
   await deleteStrayThumbnails(database, now);
   const failures = isStopped() ? 0 : await collectNotedFiles(options);
-  logger.info({ unused, unaccessed, failures }, 'cleaned up media');
+  const abandoned = await options.store.clearAbandoned();
+  logger.info({ unused, unaccessed, failures, abandoned }, 'cleaned up media');
 }
 
 async function deleteUnaccessed(
