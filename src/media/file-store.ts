@@ -3,7 +3,7 @@
  * renamed, and then its folder is flushed: after a crash a name in its place has its whole content.
  */
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Random } from '../lib/random.ts';
@@ -37,7 +37,7 @@ export async function createFileStore(options: {
       return (await sizeOf(path)) === undefined ? undefined : work(path);
     },
     has: async (sha256) => (await sizeOf(pathOf(rootPath, sha256))) !== undefined,
-    delete: (sha256) => rm(pathOf(rootPath, sha256), { force: true }),
+    delete: (sha256) => unlessMissing(unlink(pathOf(rootPath, sha256))),
     list: () => listFiles(rootPath),
     clearStaging: () => spool.clear(),
     // Whatever is staged belongs to this process.
