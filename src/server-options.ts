@@ -7,6 +7,7 @@ import type { PasswordRequirements } from './accounts/password-strength.ts';
 import type { RegistrationPolicy } from './accounts/registration.ts';
 import type { WellKnownOptions } from './api/client/well-known.ts';
 import type { Config } from './config/load.ts';
+import { toS3Settings } from './config/s3-settings.ts';
 import type { RateLimits } from './http/rate-limiter.ts';
 import type { Listener } from './http/server.ts';
 import type { Secret } from './lib/logger.ts';
@@ -65,14 +66,15 @@ const MAX_PREVIEW_IMAGE_BYTES = 10 * 1024 * 1024;
 
 type MediaSettings = Pick<
   MediaOptions,
-  'rootPath' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
+  'rootPath' | 's3' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
 >;
 
 export function mediaSettings(live: Live, userAgent: string): MediaSettings {
-  const { rootPath, maxImagePixels, maxImageFrames, previews } = live.config.mediaRepo;
+  const { rootPath, storage, maxImagePixels, maxImageFrames, previews } = live.config.mediaRepo;
   const { allowedNetworks, deniedNetworks, blockedHosts } = previews;
   return {
     rootPath,
+    s3: storage.type === 's3' && storage.s3 !== undefined ? toS3Settings(storage.s3) : undefined,
     images: { maxPixels: maxImagePixels, maxFrames: maxImageFrames },
     limits() {
       const { mediaRepo } = live.config;

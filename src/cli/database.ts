@@ -48,7 +48,7 @@ export async function printStatus(configPath: string): Promise<void> {
 }
 
 /** Uses the running PostgreSQL, or starts the server's own for the time of `work`. */
-async function withDatabaseUrl(config: Config, work: (url: string) => Promise<void>): Promise<void> {
+export async function withDatabaseUrl(config: Config, work: (url: string) => Promise<void>): Promise<void> {
   const running = config.database.url?.reveal() ?? (await findEmbeddedUrl(config.dataDir));
   if (running !== undefined) return work(running);
   await using embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, logger: commandLogger('warn') });

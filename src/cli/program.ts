@@ -6,6 +6,7 @@ import { OperatorError } from '../lib/operator-error.ts';
 import { addAdminCommands } from './admin.ts';
 import { checkConfig, initConfig, printReference, printSchema } from './config.ts';
 import { migrateDatabase, printDatabaseUrl, printStatus } from './database.ts';
+import { addMediaCommands } from './media.ts';
 import { configOption } from './options.ts';
 import { printVersion } from './version.ts';
 
@@ -44,6 +45,7 @@ function createProgram(): Command {
     });
   addConfigCommands(program.command('config').description('check, write and describe the configuration file'));
   addDatabaseCommands(program.command('db').description('look after the database'));
+  addMediaCommands(program.command('media').description('look after stored media'));
   addAdminCommands(program.command('admin').description('administer a running server (also: hammerheadctl)'));
   program
     .command('version')
