@@ -22,6 +22,7 @@ const DELETIONS: Readonly<Record<string, (roomId: RoomId) => Statement<never>>> 
   // In two statements, since the index of most events holds those with a position only.
   outliers: (roomId) => sql`delete from events where room_id = ${roomId} and position is null`,
   events: (roomId) => sql`delete from events where room_id = ${roomId} and position is not null`,
+  room_statistics: (roomId) => sql`delete from room_statistics where room_id = ${roomId}`,
   room_heads: (roomId) => sql`delete from room_heads where room_id = ${roomId}`,
   rooms: (roomId) => sql`delete from rooms where room_id = ${roomId}`,
 };

@@ -16,7 +16,7 @@ import { createTokenLoader } from '../../src/accounts/token-loader.ts';
 import { adminApiEndpoints } from '../../src/api/admin/admin-api.ts';
 import type { AdminEndpoint } from '../../src/api/admin/admin-endpoint.ts';
 import type { MediaCounts, MediaCriteria } from '../../src/api/admin/media.ts';
-import { serverNoticeEndpoints } from '../../src/api/admin/server-notices.ts';
+import { synapseRegisterEndpoints } from '../../src/api/admin/synapse-register.ts';
 import { createAccountDataEndpoints } from '../../src/api/client/account-data.ts';
 import { clientAdminEndpoints } from '../../src/api/client/admin.ts';
 import { devicesEndpoints } from '../../src/api/client/devices.ts';
@@ -36,6 +36,7 @@ import { createJobs, type JobKind, type Jobs } from '../../src/jobs/job-runner.t
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
+import { createMediaModeration, createRoomQuarantineKind, QUARANTINE_ROOM } from '../../src/media/media-moderation.ts';
 import type { RoomId, UserId } from '../../src/protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION } from '../../src/protocol/room-version.ts';
 import { createSigningKey } from '../../src/protocol/signing.ts';
@@ -44,9 +45,12 @@ import { createAdminRooms } from '../../src/rooms/admin-rooms.ts';
 import { createBlockedRooms, withBlockedRooms } from '../../src/rooms/blocked-rooms.ts';
 import { createRoomDeletion, createRoomDeletionKinds } from '../../src/rooms/delete-room.ts';
 import { createPduMaker } from '../../src/rooms/make-pdu.ts';
+import { createMakeRoomAdmin } from '../../src/rooms/make-room-admin.ts';
 import { createUserRedaction } from '../../src/rooms/redact-user.ts';
+import { createReportAdmin } from '../../src/rooms/report-admin.ts';
 import { createRooms, type Rooms } from '../../src/rooms/rooms.ts';
 import { createServerNotices, NOTICES_LOCALPART, withServerNotices } from '../../src/rooms/server-notices.ts';
+import { createServerStatistics } from '../../src/rooms/server-statistics.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import { createRequester, type RequestOptions, type TestAnswer } from './accounts-server.ts';
 import type { TestDatabase } from './database.ts';
@@ -54,6 +58,7 @@ import { createTestEngine, SERVER, type TestEngine } from './engine.ts';
 import { TestUser } from './rooms-server.ts';
 
 export const PSK = 'a-pre-shared-secret';
+export const SHARED_SECRET = 'a-shared-secret-for-registration';
 export const SIGNING_KEY = createSigningKey(Buffer.alloc(32, 7), 'test');
 
 export interface AdminServerOptions {
@@ -125,7 +130,10 @@ async function start(
     onSeen: (sighting) => lastSeen.note(sighting),
     ...(adminSecret === undefined ? {} : { adminSecret }),
   });
-  const forgetTokens = (accountId: number): void => authenticator.forget(accountId);
+  const forgetTokens = (accountId: number): void => {
+    authenticator.forget(accountId);
+    http.endWaiting(accountId);
+  };
   const accounts = createAccounts({
     ...shared,
     random: secureRandom,
@@ -146,6 +154,7 @@ async function start(
   };
   const kinds: Readonly<Record<string, JobKind>> = {
     ...createRoomDeletionKinds({ ...shared, leaveRoom, onForced: () => sync.forgetRecent() }),
+    [QUARANTINE_ROOM]: createRoomQuarantineKind(database),
     [DEACTIVATE]: createDeactivationKind({
       database,
       devices: accounts.devices,
@@ -167,32 +176,45 @@ async function start(
   const accountData = createAccountData({ database, committer });
   const users = createAdminUsers({
     ...shared,
+    random: secureRandom,
     sessions: accounts.sessions,
     hashPassword: (password) => createPasswordHasher({}).hash(password),
     forgetTokens,
     isReserved: (localpart) => localpart === NOTICES_LOCALPART,
   });
+  const audit = createAuditLog(shared);
   const endpoints = adminApiEndpoints({
     build: BUILD,
     startedAt: () => http.startedAt,
     isReady: () => Promise.resolve(true),
     makePdu: createPduMaker({ ...shared, random: secureRandom, signingKey: SIGNING_KEY }),
-    reloadConfig: options.reloadConfig ?? (async () => ({ serverName: SERVER })),
+    async reloadConfig() {
+      const config = (await options.reloadConfig?.()) ?? { serverName: SERVER };
+      authenticator.forgetAll();
+      return config;
+    },
     serverName: SERVER,
     media: { deleteOne: async () => ({ ok: 1, fail: 0 }), purge: async () => ({ ok: 0, fail: 0 }), ...options.media },
     deleteRoom: createRoomDeletion({ database, jobs }),
     adminRooms: createAdminRooms(shared),
+    makeRoomAdmin: createMakeRoomAdmin({ ...shared, rooms }),
+    reports: createReportAdmin(shared),
+    statistics: createServerStatistics(database),
     blockedRooms,
     users,
     deactivation: createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens }),
+    mediaModeration: createMediaModeration({ ...shared, jobs }),
     registrationTokens: createRegistrationTokenAdmin({ ...shared, random: secureRandom }),
     jobs,
-    audit: createAuditLog(shared),
+    audit,
+    notices,
+    random: secureRandom,
   });
   const http = createHttpServer({
     endpoints: [
       ...endpoints,
-      ...clientAdminEndpoints({ users, serverName: SERVER }),
+      ...clientAdminEndpoints({ users, serverName: SERVER, audit }),
+      ...synapseRegisterEndpoints({ ...accounts, sharedSecret: SHARED_SECRET, clock, random: secureRandom }),
       ...registerEndpoints(accounts),
       ...loginEndpoints(accounts),
       ...whoamiEndpoints(),
@@ -201,7 +223,6 @@ async function start(
       ...createAccountDataEndpoints({ accountData, pushRules: createPushRules({ accountData }) }),
       ...createSyncEndpoints({ sync }),
       ...roomEndpoints(withBlockedRooms(withServerNotices(rooms, notices), blockedRooms)),
-      ...serverNoticeEndpoints({ notices, users, random: secureRandom }),
     ],
     listeners: [{ address: '127.0.0.1', port: 0 }],
     authenticator,
