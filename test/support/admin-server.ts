@@ -30,12 +30,15 @@ import { createVisibility } from '../../src/engine/visible-events.ts';
 import { createTyping } from '../../src/ephemeral/typing.ts';
 import { createAdminSecret } from '../../src/http/admin-secret.ts';
 import { Authenticator } from '../../src/http/authenticate.ts';
+import type { Endpoint } from '../../src/http/endpoint.ts';
 import { createRateLimiter, type RateLimits } from '../../src/http/rate-limiter.ts';
 import { createHttpServer } from '../../src/http/server.ts';
 import { createJobs, type JobKind, type Jobs } from '../../src/jobs/job-runner.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
+import { createFileStore } from '../../src/media/file-store.ts';
+import { createMediaAdmin } from '../../src/media/media-admin.ts';
 import { createMediaModeration, createRoomQuarantineKind, QUARANTINE_ROOM } from '../../src/media/media-moderation.ts';
 import type { RoomId, UserId } from '../../src/protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION } from '../../src/protocol/room-version.ts';
@@ -66,6 +69,8 @@ export interface AdminServerOptions {
   readonly psk?: string | undefined;
   readonly limits?: RateLimits;
   readonly reloadConfig?: () => Promise<object>;
+  /** Where the files of a real media repository are; without it a stand-in is asked. */
+  readonly mediaPath?: string;
   readonly media?: Partial<{
     deleteOne(origin: string, mediaId: string): Promise<MediaCounts>;
     purge(criteria: MediaCriteria): Promise<MediaCounts>;
@@ -84,6 +89,8 @@ export interface AdminServer extends AsyncDisposable {
   readonly rooms: Rooms;
   readonly jobs: Jobs;
   readonly endpoints: readonly AdminEndpoint[];
+  /** The administration endpoints of the specification. */
+  readonly specEndpoints: readonly Endpoint[];
   readonly log: string[];
   /** The access token of the first account, an administrator. */
   readonly admin: string;
@@ -194,7 +201,10 @@ async function start(
       return config;
     },
     serverName: SERVER,
-    media: { deleteOne: async () => ({ ok: 1, fail: 0 }), purge: async () => ({ ok: 0, fail: 0 }), ...options.media },
+    media:
+      options.mediaPath !== undefined
+        ? await createRealMedia(shared, options.mediaPath)
+        : { deleteOne: async () => ({ ok: 1, fail: 0 }), purge: async () => ({ ok: 0, fail: 0 }), ...options.media },
     deleteRoom: createRoomDeletion({ database, jobs }),
     adminRooms: createAdminRooms(shared),
     makeRoomAdmin: createMakeRoomAdmin({ ...shared, rooms }),
@@ -210,10 +220,11 @@ async function start(
     notices,
     random: secureRandom,
   });
+  const specEndpoints = clientAdminEndpoints({ users, serverName: SERVER, audit });
   const http = createHttpServer({
     endpoints: [
       ...endpoints,
-      ...clientAdminEndpoints({ users, serverName: SERVER, audit }),
+      ...specEndpoints,
       ...synapseRegisterEndpoints({ ...accounts, sharedSecret: SHARED_SECRET, clock, random: secureRandom }),
       ...registerEndpoints(accounts),
       ...loginEndpoints(accounts),
@@ -255,6 +266,7 @@ async function start(
     rooms,
     jobs,
     endpoints,
+    specEndpoints,
     log,
     admin,
     request,
@@ -291,6 +303,13 @@ export const BUILD = {
   osArch: 'linux/amd64',
   runtime: 'node26.10.0',
 };
+
+async function createRealMedia(
+  shared: Omit<Parameters<typeof createMediaAdmin>[0], 'store'>,
+  rootPath: string,
+): Promise<ReturnType<typeof createMediaAdmin>> {
+  return createMediaAdmin({ ...shared, store: await createFileStore({ rootPath, random: secureRandom }) });
+}
 
 /** Time that ends: no timer of it fires any more. */
 function createMortalClock(): Clock & { die(): void } {
