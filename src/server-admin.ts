@@ -9,7 +9,6 @@ import { createAuditLog } from './accounts/audit.ts';
 import { createDeactivation, createDeactivationKind, DEACTIVATE } from './accounts/deactivation.ts';
 import { createRegistrationTokenAdmin } from './accounts/registration-token-admin.ts';
 import { type AdminApiOptions, adminApiEndpoints } from './api/admin/admin-api.ts';
-import { serverNoticeEndpoints } from './api/admin/server-notices.ts';
 import { clientAdminEndpoints } from './api/client/admin.ts';
 import type { RoomEngine } from './engine/types.ts';
 import type { Endpoint } from './http/endpoint.ts';
@@ -17,6 +16,7 @@ import { createJobs, type JobKind } from './jobs/job-runner.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
+import { createMediaModeration, createRoomQuarantineKind, QUARANTINE_ROOM } from './media/media-moderation.ts';
 import type { RoomId, ServerName, UserId } from './protocol/ids.ts';
 import { isJsonObject } from './protocol/json-value.ts';
 import type { SigningKey } from './protocol/signing.ts';
@@ -25,9 +25,12 @@ import { createAdminRooms } from './rooms/admin-rooms.ts';
 import { createBlockedRooms, withBlockedRooms } from './rooms/blocked-rooms.ts';
 import { createRoomDeletion, createRoomDeletionKinds } from './rooms/delete-room.ts';
 import { createPduMaker } from './rooms/make-pdu.ts';
+import { createMakeRoomAdmin } from './rooms/make-room-admin.ts';
 import { createUserRedaction } from './rooms/redact-user.ts';
+import { createReportAdmin } from './rooms/report-admin.ts';
 import type { Rooms } from './rooms/rooms.ts';
 import { createServerNotices, NOTICES_LOCALPART, withServerNotices } from './rooms/server-notices.ts';
+import { createServerStatistics } from './rooms/server-statistics.ts';
 import type { Database } from './storage/database.ts';
 import type { Hub } from './streams/hub.ts';
 
@@ -56,7 +59,7 @@ export interface Administration extends AsyncDisposable {
 }
 
 export async function createAdministration(options: AdministrationOptions): Promise<Administration> {
-  const { database, accounts, serverName, random, forgetTokens, committer } = options;
+  const { database, accounts, serverName, forgetTokens, committer } = options;
   const notices = createServerNotices({ ...options, tagRoom: (userId, roomId) => tagNotices(options, userId, roomId) });
   const jobs = createJobs({ ...options, kinds: createKinds(options) });
   await jobs.start();
@@ -68,6 +71,7 @@ export async function createAdministration(options: AdministrationOptions): Prom
     isReserved: (localpart) => localpart === NOTICES_LOCALPART,
   });
   const blockedRooms = createBlockedRooms(options);
+  const audit = createAuditLog(options);
   const endpoints = adminApiEndpoints({
     ...options,
     blockedRooms,
@@ -76,16 +80,17 @@ export async function createAdministration(options: AdministrationOptions): Prom
     makePdu: createPduMaker(options),
     deleteRoom: createRoomDeletion({ database, jobs }),
     adminRooms: createAdminRooms(options),
+    makeRoomAdmin: createMakeRoomAdmin(options),
+    reports: createReportAdmin(options),
+    statistics: createServerStatistics(database),
     deactivation: createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens }),
+    mediaModeration: createMediaModeration({ database, serverName, jobs }),
     registrationTokens: createRegistrationTokenAdmin(options),
-    audit: createAuditLog(options),
+    audit,
+    notices,
   });
   return {
-    endpoints: [
-      ...endpoints,
-      ...clientAdminEndpoints({ users, serverName }),
-      ...serverNoticeEndpoints({ notices, users, random }),
-    ],
+    endpoints: [...endpoints, ...clientAdminEndpoints({ users, serverName, audit })],
     clientRooms: withBlockedRooms(withServerNotices(options.rooms, notices), blockedRooms),
     async [Symbol.asyncDispose]() {
       following[Symbol.dispose]();
@@ -101,6 +106,7 @@ function createKinds(options: AdministrationOptions): Readonly<Record<string, Jo
   };
   return {
     ...createRoomDeletionKinds({ ...options, leaveRoom, onForced: options.onRoomForcedOut }),
+    [QUARANTINE_ROOM]: createRoomQuarantineKind(options.database),
     [DEACTIVATE]: createDeactivationKind({
       database: options.database,
       devices: options.accounts.devices,

@@ -141,6 +141,8 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const searchIndex = stack.use(
     createSearchIndex({ database, hub, committer, clock, logger: logger.child({ module: 'search' }) }),
   );
+  const isAdmin = async (userId: UserId): Promise<boolean> =>
+    (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true;
   const rooms = createRooms({
     engine,
     database,
@@ -149,7 +151,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     writerId: WRITER_ID,
     defaultVersion,
     loadProfile: (userId) => loadRoomProfile(database, userId),
-    isAdmin: async (userId) => (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true,
+    isAdmin,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
     onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
@@ -218,6 +220,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       async reloadConfig() {
         const changed = loadConfig(configPath);
         reload(changed);
+        authenticator.forgetAll();
         return changed;
       },
       media: media.admin,
@@ -233,14 +236,17 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       rooms,
       accounts,
       accountData,
-      forgetTokens: (accountId) => authenticator.forget(accountId),
+      forgetTokens(accountId) {
+        authenticator.forget(accountId);
+        http.endWaiting(accountId);
+      },
       onRoomForcedOut: sync.forgetRecent,
     }),
   );
   const endpoints: readonly Endpoint[] = [
     ...versionsEndpoints(),
     ...wellKnownEndpoints(wellKnown(config)),
-    ...capabilitiesEndpoints({ defaultRoomVersion: defaultVersion.id }),
+    ...capabilitiesEndpoints({ defaultRoomVersion: defaultVersion.id, isAdmin }),
     ...registerEndpoints(accounts),
     ...registerAvailableEndpoints(accounts),
     ...loginEndpoints(accounts),

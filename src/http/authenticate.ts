@@ -122,6 +122,13 @@ export class Authenticator {
     }
   }
 
+  /** Whatever was changed past us counts from the next request on. */
+  forgetAll(): void {
+    this.#forgotten += 1;
+    this.#cache.clear();
+    this.#tokens.clear();
+  }
+
   #keep(token: string, cached: Cached): void {
     const { accountId } = cached.record;
     const listed = this.#tokens.get(accountId);

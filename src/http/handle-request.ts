@@ -69,7 +69,7 @@ interface Seen {
 export class RequestHandler {
   readonly #options: RequestHandlerOptions;
   /** Of requests whose handler waits on its signal. */
-  readonly #waiting = new Set<AbortController>();
+  readonly #waiting = new Map<AbortController, Seen>();
   /** Tells the requests of this process from those before. */
   readonly #idPrefix: string;
   #count = 0;
@@ -109,7 +109,14 @@ export class RequestHandler {
   /** From now on requests are refused, and those that wait are told. */
   stop(): void {
     this.#isStopping = true;
-    for (const controller of this.#waiting) controller.abort('shutdown');
+    for (const controller of this.#waiting.keys()) controller.abort('shutdown');
+  }
+
+  /** Requests of the account that wait are answered at once: its tokens stand for something else now. */
+  endWaiting(accountId: number): void {
+    for (const [controller, { requester }] of this.#waiting) {
+      if (requester?.accountId === accountId) controller.abort('changed');
+    }
   }
 
   /** As `#answer`, and tells the endpoint's keeper of records how it ended. */
@@ -200,7 +207,7 @@ interface ContextParts {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly requestId: string;
-  readonly waiting: Set<AbortController>;
+  readonly waiting: Map<AbortController, Seen>;
   readonly options: RequestHandlerOptions;
 }
 
@@ -251,7 +258,7 @@ class Context implements RequestContext {
     if (this.#controller === undefined) {
       const controller = new AbortController();
       this.#controller = controller;
-      this.#parts.waiting.add(controller);
+      this.#parts.waiting.set(controller, this.seen);
       if (this.response.destroyed) controller.abort('gone');
       this.response.once('close', () => controller.abort('gone'));
     }

@@ -18,6 +18,13 @@ export async function listRoomsOfUser(
   return rows.map((row) => row.room_id);
 }
 
+/** In how many rooms the user has each membership. */
+export async function countRoomsOfUser(tx: Transaction, userId: UserId): Promise<Readonly<Record<string, number>>> {
+  const rows = await tx.query(sql<{ membership: string; rooms: number }>`
+    select membership, count(*) as rooms from memberships where user_id = ${userId} group by membership`);
+  return Object.fromEntries(rows.map((row) => [row.membership, row.rooms]));
+}
+
 export interface RoomMember {
   readonly roomId: RoomId;
   readonly userId: UserId;

@@ -24,6 +24,7 @@ const DELETIONS: Readonly<Record<string, (roomId: RoomId) => Statement<never>>> 
   events: (roomId) => sql`delete from events where room_id = ${roomId} and position is not null`,
   // After the events, whose rows the index locks while it adds theirs here.
   event_search: (roomId) => sql`delete from event_search where room_id = ${roomId}`,
+  room_statistics: (roomId) => sql`delete from room_statistics where room_id = ${roomId}`,
   room_heads: (roomId) => sql`delete from room_heads where room_id = ${roomId}`,
   rooms: (roomId) => sql`delete from rooms where room_id = ${roomId}`,
 };

@@ -152,7 +152,7 @@ function accountEndpoints(accounts: Accounts, { clock, sharedSecret, startedAt }
   return [
     ...versionsEndpoints(),
     ...wellKnownEndpoints({ client: { 'm.homeserver': { base_url: 'https://hs1' } } }),
-    ...capabilitiesEndpoints({ defaultRoomVersion: '12' }),
+    ...capabilitiesEndpoints({ defaultRoomVersion: '12', isAdmin: async () => false }),
     ...registerEndpoints(accounts),
     ...registerAvailableEndpoints(accounts),
     ...loginEndpoints(accounts),

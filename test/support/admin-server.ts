@@ -16,7 +16,7 @@ import { createTokenLoader } from '../../src/accounts/token-loader.ts';
 import { adminApiEndpoints } from '../../src/api/admin/admin-api.ts';
 import type { AdminEndpoint } from '../../src/api/admin/admin-endpoint.ts';
 import type { MediaCounts, MediaCriteria } from '../../src/api/admin/media.ts';
-import { serverNoticeEndpoints } from '../../src/api/admin/server-notices.ts';
+import { synapseRegisterEndpoints } from '../../src/api/admin/synapse-register.ts';
 import { createAccountDataEndpoints } from '../../src/api/client/account-data.ts';
 import { clientAdminEndpoints } from '../../src/api/client/admin.ts';
 import { devicesEndpoints } from '../../src/api/client/devices.ts';
@@ -30,12 +30,16 @@ import { createVisibility } from '../../src/engine/visible-events.ts';
 import { createTyping } from '../../src/ephemeral/typing.ts';
 import { createAdminSecret } from '../../src/http/admin-secret.ts';
 import { Authenticator } from '../../src/http/authenticate.ts';
+import type { Endpoint } from '../../src/http/endpoint.ts';
 import { createRateLimiter, type RateLimits } from '../../src/http/rate-limiter.ts';
 import { createHttpServer } from '../../src/http/server.ts';
 import { createJobs, type JobKind, type Jobs } from '../../src/jobs/job-runner.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
+import { createFileStore } from '../../src/media/file-store.ts';
+import { createMediaAdmin } from '../../src/media/media-admin.ts';
+import { createMediaModeration, createRoomQuarantineKind, QUARANTINE_ROOM } from '../../src/media/media-moderation.ts';
 import type { RoomId, UserId } from '../../src/protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION } from '../../src/protocol/room-version.ts';
 import { createSigningKey } from '../../src/protocol/signing.ts';
@@ -44,9 +48,12 @@ import { createAdminRooms } from '../../src/rooms/admin-rooms.ts';
 import { createBlockedRooms, withBlockedRooms } from '../../src/rooms/blocked-rooms.ts';
 import { createRoomDeletion, createRoomDeletionKinds } from '../../src/rooms/delete-room.ts';
 import { createPduMaker } from '../../src/rooms/make-pdu.ts';
+import { createMakeRoomAdmin } from '../../src/rooms/make-room-admin.ts';
 import { createUserRedaction } from '../../src/rooms/redact-user.ts';
+import { createReportAdmin } from '../../src/rooms/report-admin.ts';
 import { createRooms, type Rooms } from '../../src/rooms/rooms.ts';
 import { createServerNotices, NOTICES_LOCALPART, withServerNotices } from '../../src/rooms/server-notices.ts';
+import { createServerStatistics } from '../../src/rooms/server-statistics.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import { createRequester, type RequestOptions, type TestAnswer } from './accounts-server.ts';
 import type { TestDatabase } from './database.ts';
@@ -54,6 +61,7 @@ import { createTestEngine, SERVER, type TestEngine } from './engine.ts';
 import { TestUser } from './rooms-server.ts';
 
 export const PSK = 'a-pre-shared-secret';
+export const SHARED_SECRET = 'a-shared-secret-for-registration';
 export const SIGNING_KEY = createSigningKey(Buffer.alloc(32, 7), 'test');
 
 export interface AdminServerOptions {
@@ -61,6 +69,8 @@ export interface AdminServerOptions {
   readonly psk?: string | undefined;
   readonly limits?: RateLimits;
   readonly reloadConfig?: () => Promise<object>;
+  /** Where the files of a real media repository are; without it a stand-in is asked. */
+  readonly mediaPath?: string;
   readonly media?: Partial<{
     deleteOne(origin: string, mediaId: string): Promise<MediaCounts>;
     purge(criteria: MediaCriteria): Promise<MediaCounts>;
@@ -79,6 +89,8 @@ export interface AdminServer extends AsyncDisposable {
   readonly rooms: Rooms;
   readonly jobs: Jobs;
   readonly endpoints: readonly AdminEndpoint[];
+  /** The administration endpoints of the specification. */
+  readonly specEndpoints: readonly Endpoint[];
   readonly log: string[];
   /** The access token of the first account, an administrator. */
   readonly admin: string;
@@ -126,7 +138,10 @@ async function start(
     onSeen: (sighting) => lastSeen.note(sighting),
     ...(adminSecret === undefined ? {} : { adminSecret }),
   });
-  const forgetTokens = (accountId: number): void => authenticator.forget(accountId);
+  const forgetTokens = (accountId: number): void => {
+    authenticator.forget(accountId);
+    http.endWaiting(accountId);
+  };
   const accounts = createAccounts({
     ...shared,
     random: secureRandom,
@@ -147,6 +162,7 @@ async function start(
   };
   const kinds: Readonly<Record<string, JobKind>> = {
     ...createRoomDeletionKinds({ ...shared, leaveRoom, onForced: () => sync.forgetRecent() }),
+    [QUARANTINE_ROOM]: createRoomQuarantineKind(database),
     [DEACTIVATE]: createDeactivationKind({
       database,
       devices: accounts.devices,
@@ -168,32 +184,49 @@ async function start(
   const accountData = createAccountData({ database, committer });
   const users = createAdminUsers({
     ...shared,
+    random: secureRandom,
     sessions: accounts.sessions,
     hashPassword: (password) => createPasswordHasher({}).hash(password),
     forgetTokens,
     isReserved: (localpart) => localpart === NOTICES_LOCALPART,
   });
+  const audit = createAuditLog(shared);
   const endpoints = adminApiEndpoints({
     build: BUILD,
     startedAt: () => http.startedAt,
     isReady: () => Promise.resolve(true),
     makePdu: createPduMaker({ ...shared, random: secureRandom, signingKey: SIGNING_KEY }),
-    reloadConfig: options.reloadConfig ?? (async () => ({ serverName: SERVER })),
+    async reloadConfig() {
+      const config = (await options.reloadConfig?.()) ?? { serverName: SERVER };
+      authenticator.forgetAll();
+      return config;
+    },
     serverName: SERVER,
-    media: { deleteOne: async () => ({ ok: 1, fail: 0 }), purge: async () => ({ ok: 0, fail: 0 }), ...options.media },
+    media:
+      options.mediaPath !== undefined
+        ? await createRealMedia(shared, options.mediaPath)
+        : { deleteOne: async () => ({ ok: 1, fail: 0 }), purge: async () => ({ ok: 0, fail: 0 }), ...options.media },
     deleteRoom: createRoomDeletion({ database, jobs }),
     adminRooms: createAdminRooms(shared),
+    makeRoomAdmin: createMakeRoomAdmin({ ...shared, rooms }),
+    reports: createReportAdmin(shared),
+    statistics: createServerStatistics(database),
     blockedRooms,
     users,
     deactivation: createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens }),
+    mediaModeration: createMediaModeration({ ...shared, jobs }),
     registrationTokens: createRegistrationTokenAdmin({ ...shared, random: secureRandom }),
     jobs,
-    audit: createAuditLog(shared),
+    audit,
+    notices,
+    random: secureRandom,
   });
+  const specEndpoints = clientAdminEndpoints({ users, serverName: SERVER, audit });
   const http = createHttpServer({
     endpoints: [
       ...endpoints,
-      ...clientAdminEndpoints({ users, serverName: SERVER }),
+      ...specEndpoints,
+      ...synapseRegisterEndpoints({ ...accounts, sharedSecret: SHARED_SECRET, clock, random: secureRandom }),
       ...registerEndpoints(accounts),
       ...loginEndpoints(accounts),
       ...whoamiEndpoints(),
@@ -202,7 +235,6 @@ async function start(
       ...createAccountDataEndpoints({ accountData, pushRules: createPushRules({ accountData }) }),
       ...createSyncEndpoints({ sync }),
       ...roomEndpoints(withBlockedRooms(withServerNotices(rooms, notices), blockedRooms)),
-      ...serverNoticeEndpoints({ notices, users, random: secureRandom }),
     ],
     listeners: [{ address: '127.0.0.1', port: 0 }],
     authenticator,
@@ -235,6 +267,7 @@ async function start(
     rooms,
     jobs,
     endpoints,
+    specEndpoints,
     log,
     admin,
     request,
@@ -271,6 +304,13 @@ export const BUILD = {
   osArch: 'linux/amd64',
   runtime: 'node26.10.0',
 };
+
+async function createRealMedia(
+  shared: Omit<Parameters<typeof createMediaAdmin>[0], 'store'>,
+  rootPath: string,
+): Promise<ReturnType<typeof createMediaAdmin>> {
+  return createMediaAdmin({ ...shared, store: await createFileStore({ rootPath, random: secureRandom }) });
+}
 
 /** Time that ends: no timer of it fires any more. */
 function createMortalClock(): Clock & { die(): void } {

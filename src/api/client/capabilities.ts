@@ -2,9 +2,18 @@
  * What a client may count on: room versions, and which changes the user can make.
  */
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
+import type { UserId } from '../../protocol/ids.ts';
 import { ROOM_VERSIONS } from '../../protocol/room-version.ts';
 
-export function capabilitiesEndpoints(options: { readonly defaultRoomVersion: string }): readonly Endpoint[] {
+export interface CapabilitiesOptions {
+  readonly defaultRoomVersion: string;
+  readonly isAdmin: (userId: UserId) => Promise<boolean>;
+}
+
+/** Only administrators are told of it. */
+const MODERATION = { 'm.account_moderation': { lock: true, suspend: true } };
+
+export function capabilitiesEndpoints(options: CapabilitiesOptions): readonly Endpoint[] {
   const available = Object.fromEntries([...ROOM_VERSIONS.keys()].map((id) => [id, 'stable']));
   const capabilities = {
     'm.room_versions': { default: options.defaultRoomVersion, available },
@@ -23,7 +32,10 @@ export function capabilitiesEndpoints(options: { readonly defaultRoomVersion: st
       auth: 'user',
       guests: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities',
-      handle: () => ({ capabilities }),
+      async handle({ requester }) {
+        const isAdmin = await options.isAdmin(requester.userId);
+        return { capabilities: isAdmin ? { ...capabilities, ...MODERATION } : capabilities };
+      },
     }),
   ];
 }
