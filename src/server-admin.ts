@@ -6,7 +6,7 @@ import type { AccountData } from './accounts/account-data.ts';
 import type { Accounts } from './accounts/accounts.ts';
 import { createAdminUsers } from './accounts/admin-users.ts';
 import { createAuditLog } from './accounts/audit.ts';
-import { createDeactivation, createDeactivationKind, DEACTIVATE } from './accounts/deactivation.ts';
+import { createDeactivation, createDeactivationKind, DEACTIVATE, type Deactivation } from './accounts/deactivation.ts';
 import { createRegistrationTokenAdmin } from './accounts/registration-token-admin.ts';
 import { type AdminApiOptions, adminApiEndpoints } from './api/admin/admin-api.ts';
 import { serverNoticeEndpoints } from './api/admin/server-notices.ts';
@@ -24,7 +24,15 @@ import { followAbandonedRooms } from './rooms/abandoned-rooms.ts';
 import { createAdminRooms } from './rooms/admin-rooms.ts';
 import { createBlockedRooms, withBlockedRooms } from './rooms/blocked-rooms.ts';
 import { createRoomDeletion, createRoomDeletionKinds } from './rooms/delete-room.ts';
+import { createGuestEvictionKind, EVICT_GUESTS, followGuestAccess } from './rooms/guest-access.ts';
 import { createPduMaker } from './rooms/make-pdu.ts';
+import type { LoadProfile } from './rooms/profile.ts';
+import {
+  createProfilePropagation,
+  createProfilePropagationKind,
+  PROPAGATE_PROFILE,
+  type ProfilePropagation,
+} from './rooms/profile-propagation.ts';
 import { createUserRedaction } from './rooms/redact-user.ts';
 import type { Rooms } from './rooms/rooms.ts';
 import { createServerNotices, NOTICES_LOCALPART, withServerNotices } from './rooms/server-notices.ts';
@@ -46,6 +54,7 @@ export interface AdministrationOptions
   readonly accounts: Accounts;
   readonly accountData: AccountData;
   readonly forgetTokens: (accountId: number) => void;
+  readonly loadProfile: LoadProfile;
   readonly onRoomForcedOut: () => void;
 }
 
@@ -53,6 +62,8 @@ export interface Administration extends AsyncDisposable {
   readonly endpoints: readonly Endpoint[];
   /** The rooms as clients use them: blocked ones are closed, and nobody leaves the room of server notices unread. */
   readonly clientRooms: Rooms;
+  readonly deactivation: Deactivation;
+  readonly profilePropagation: ProfilePropagation;
 }
 
 export async function createAdministration(options: AdministrationOptions): Promise<Administration> {
@@ -60,7 +71,10 @@ export async function createAdministration(options: AdministrationOptions): Prom
   const notices = createServerNotices({ ...options, tagRoom: (userId, roomId) => tagNotices(options, userId, roomId) });
   const jobs = createJobs({ ...options, kinds: createKinds(options) });
   await jobs.start();
-  const following = await followAbandonedRooms({ ...options, jobs });
+  const following = new DisposableStack();
+  following.use(await followAbandonedRooms({ ...options, jobs }));
+  following.use(await followGuestAccess({ ...options, jobs }));
+  const deactivation = createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens });
   const users = createAdminUsers({
     ...options,
     sessions: accounts.sessions,
@@ -76,7 +90,7 @@ export async function createAdministration(options: AdministrationOptions): Prom
     makePdu: createPduMaker(options),
     deleteRoom: createRoomDeletion({ database, jobs }),
     adminRooms: createAdminRooms(options),
-    deactivation: createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens }),
+    deactivation,
     registrationTokens: createRegistrationTokenAdmin(options),
     audit: createAuditLog(options),
   });
@@ -87,6 +101,8 @@ export async function createAdministration(options: AdministrationOptions): Prom
       ...serverNoticeEndpoints({ notices, users, random }),
     ],
     clientRooms: withBlockedRooms(withServerNotices(options.rooms, notices), blockedRooms),
+    deactivation,
+    profilePropagation: createProfilePropagation(jobs),
     async [Symbol.asyncDispose]() {
       following[Symbol.dispose]();
       await jobs[Symbol.asyncDispose]();
@@ -107,6 +123,11 @@ function createKinds(options: AdministrationOptions): Readonly<Record<string, Jo
       redactSome: createUserRedaction(options),
       leaveRoom,
       onLeaveFailed: (cause, roomId) => options.logger.warn({ cause, roomId }, 'a deactivated user could not leave'),
+    }),
+    [EVICT_GUESTS]: createGuestEvictionKind(options),
+    [PROPAGATE_PROFILE]: createProfilePropagationKind({
+      ...options,
+      onFailed: (cause, roomId) => options.logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
     }),
   };
 }

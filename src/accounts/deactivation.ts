@@ -1,6 +1,6 @@
 /**
- * Deactivation by an administrator. The account is shut at once; what takes long (redactions, leaving rooms) is a job in
- * steps that survives the end of the process and of the request.
+ * Deactivation, by an administrator or by the user. The account is shut at once; what takes long (redactions, leaving
+ * rooms) is a job in steps that survives the end of the process and of the request.
  *
  * Order: deactivated and no administrator; redactions; erased; profile; account data; devices; rooms.
  */
@@ -128,8 +128,8 @@ export interface DeactivationRequest extends DeviceOwner {
 export interface Deactivation {
   /** False where the account was deactivated before: then nothing is done. Throws when the work could not be finished. */
   deactivate(request: DeactivationRequest): Promise<boolean>;
-  /** For a user who deactivated the own account: does the rest in the background. */
-  finish(owner: DeviceOwner, erase: boolean): Promise<void>;
+  /** By the user: shuts the account, and does the rest in the background. */
+  deactivateOwn(owner: DeviceOwner, options: { readonly erase: boolean }): Promise<void>;
 }
 
 export function createDeactivation(options: DeactivationOptions): Deactivation {
@@ -138,22 +138,26 @@ export function createDeactivation(options: DeactivationOptions): Deactivation {
     const params = { ...request, upTo: options.getPosition() };
     return jobs.add(tx, { kind: DEACTIVATE, subject: request.userId, params, requestedBy });
   };
+  const begin = async (request: DeactivationRequest): Promise<number | undefined> => {
+    const jobId = await database.transaction(async (tx) => {
+      if (!(await markDeactivated(tx, request.accountId))) return undefined;
+      return addJob(tx, request);
+    });
+    if (jobId === undefined) return undefined;
+    options.forgetTokens(request.accountId);
+    jobs.wake();
+    return jobId;
+  };
   return {
     async deactivate(request) {
-      const jobId = await database.transaction(async (tx) => {
-        if (!(await markDeactivated(tx, request.accountId))) return undefined;
-        return addJob(tx, request);
-      });
+      const jobId = await begin(request);
       if (jobId === undefined) return false;
-      options.forgetTokens(request.accountId);
-      jobs.wake();
       const { state, error } = await jobs.wait(jobId);
       if (state !== 'done') throw new Error(`the deactivation of ${request.userId} ${state}: ${error ?? ''}`);
       return true;
     },
-    async finish(owner, erase) {
-      await addJob(database, { ...owner, erase, redact: false, requestedBy: owner.userId });
-      jobs.wake();
+    async deactivateOwn({ accountId, userId }, { erase }) {
+      await begin({ accountId, userId, erase, redact: false, requestedBy: userId });
     },
   };
 }
