@@ -90,6 +90,8 @@ export interface ServerOptions {
 export interface RunningServer {
   /** URLs and unix sockets, as the server is reached from this machine. */
   readonly addresses: readonly string[];
+  /** Everything that the server answers, as declared. */
+  readonly endpoints: readonly Endpoint[];
   /** Until the first account exists. */
   readonly registrationToken?: string | undefined;
   /** Takes over the keys that can change without a restart. */
@@ -289,6 +291,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const resources = stack.move();
   return {
     addresses: http.addresses(),
+    endpoints,
     registrationToken,
     reload,
     stop: () => resources.disposeAsync(),
