@@ -6,7 +6,7 @@ import type { AccountData } from './accounts/account-data.ts';
 import type { Accounts } from './accounts/accounts.ts';
 import { createAdminUsers } from './accounts/admin-users.ts';
 import { createAuditLog } from './accounts/audit.ts';
-import { createDeactivation, createDeactivationKind, DEACTIVATE } from './accounts/deactivation.ts';
+import { createDeactivation, createDeactivationKind, DEACTIVATE, type Deactivation } from './accounts/deactivation.ts';
 import { createRegistrationTokenAdmin } from './accounts/registration-token-admin.ts';
 import { type AdminApiOptions, adminApiEndpoints } from './api/admin/admin-api.ts';
 import { clientAdminEndpoints } from './api/client/admin.ts';
@@ -24,8 +24,16 @@ import { followAbandonedRooms } from './rooms/abandoned-rooms.ts';
 import { createAdminRooms } from './rooms/admin-rooms.ts';
 import { createBlockedRooms, withBlockedRooms } from './rooms/blocked-rooms.ts';
 import { createRoomDeletion, createRoomDeletionKinds } from './rooms/delete-room.ts';
+import { createGuestEvictionKind, EVICT_GUESTS, followGuestAccess } from './rooms/guest-access.ts';
 import { createPduMaker } from './rooms/make-pdu.ts';
 import { createMakeRoomAdmin } from './rooms/make-room-admin.ts';
+import type { LoadProfile } from './rooms/profile.ts';
+import {
+  createProfilePropagation,
+  createProfilePropagationKind,
+  PROPAGATE_PROFILE,
+  type ProfilePropagation,
+} from './rooms/profile-propagation.ts';
 import { createUserRedaction } from './rooms/redact-user.ts';
 import { createReportAdmin } from './rooms/report-admin.ts';
 import type { Rooms } from './rooms/rooms.ts';
@@ -49,6 +57,7 @@ export interface AdministrationOptions
   readonly accounts: Accounts;
   readonly accountData: AccountData;
   readonly forgetTokens: (accountId: number) => void;
+  readonly loadProfile: LoadProfile;
   readonly onRoomForcedOut: () => void;
 }
 
@@ -56,6 +65,8 @@ export interface Administration extends AsyncDisposable {
   readonly endpoints: readonly Endpoint[];
   /** The rooms as clients use them: blocked ones are closed, and nobody leaves the room of server notices unread. */
   readonly clientRooms: Rooms;
+  readonly deactivation: Deactivation;
+  readonly profilePropagation: ProfilePropagation;
 }
 
 export async function createAdministration(options: AdministrationOptions): Promise<Administration> {
@@ -63,7 +74,10 @@ export async function createAdministration(options: AdministrationOptions): Prom
   const notices = createServerNotices({ ...options, tagRoom: (userId, roomId) => tagNotices(options, userId, roomId) });
   const jobs = createJobs({ ...options, kinds: createKinds(options) });
   await jobs.start();
-  const following = await followAbandonedRooms({ ...options, jobs });
+  const following = new DisposableStack();
+  following.use(await followAbandonedRooms({ ...options, jobs }));
+  following.use(await followGuestAccess({ ...options, jobs }));
+  const deactivation = createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens });
   const users = createAdminUsers({
     ...options,
     sessions: accounts.sessions,
@@ -83,7 +97,7 @@ export async function createAdministration(options: AdministrationOptions): Prom
     makeRoomAdmin: createMakeRoomAdmin(options),
     reports: createReportAdmin(options),
     statistics: createServerStatistics(database),
-    deactivation: createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens }),
+    deactivation,
     mediaModeration: createMediaModeration({ database, serverName, jobs }),
     registrationTokens: createRegistrationTokenAdmin(options),
     audit,
@@ -92,6 +106,8 @@ export async function createAdministration(options: AdministrationOptions): Prom
   return {
     endpoints: [...endpoints, ...clientAdminEndpoints({ users, serverName, audit })],
     clientRooms: withBlockedRooms(withServerNotices(options.rooms, notices), blockedRooms),
+    deactivation,
+    profilePropagation: createProfilePropagation(jobs),
     async [Symbol.asyncDispose]() {
       following[Symbol.dispose]();
       await jobs[Symbol.asyncDispose]();
@@ -113,6 +129,11 @@ function createKinds(options: AdministrationOptions): Readonly<Record<string, Jo
       redactSome: createUserRedaction(options),
       leaveRoom,
       onLeaveFailed: (cause, roomId) => options.logger.warn({ cause, roomId }, 'a deactivated user could not leave'),
+    }),
+    [EVICT_GUESTS]: createGuestEvictionKind(options),
+    [PROPAGATE_PROFILE]: createProfilePropagationKind({
+      ...options,
+      onFailed: (cause, roomId) => options.logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
     }),
   };
 }

@@ -12,6 +12,7 @@ import type { RateLimits } from './http/rate-limiter.ts';
 import type { Listener } from './http/server.ts';
 import type { Secret } from './lib/logger.ts';
 import type { MediaOptions } from './media/media.ts';
+import type { JsonObject } from './protocol/pdu.ts';
 
 /** The configuration that holds now. */
 export interface Live {
@@ -46,6 +47,9 @@ export function registrationPolicy(live: Live): RegistrationPolicy {
     },
     get token() {
       return live.config.registration.token?.reveal();
+    },
+    get guests() {
+      return live.config.registration.guests;
     },
   };
 }
@@ -110,6 +114,12 @@ export function wellKnown({ wellKnown: { client, server } }: Config): WellKnownO
     ...(client === undefined ? {} : { client: { 'm.homeserver': { base_url: client } } }),
     ...(server === undefined ? {} : { server: { 'm.server': server } }),
   };
+}
+
+/** The answer to a log-in tells the same as the well-known file, for clients that have not asked for it. */
+export function loginWellKnown(config: Config): { readonly wellKnown?: JsonObject } {
+  const { client } = wellKnown(config);
+  return client === undefined ? {} : { wellKnown: client };
 }
 
 export async function readListener({ address, port, unix, tls }: Config['listeners'][number]): Promise<Listener> {

@@ -1,6 +1,6 @@
 /**
- * Deactivation by an administrator. The account is shut at once; what takes long (redactions, leaving rooms) is a job in
- * steps that survives the end of the process and of the request.
+ * Deactivation, by an administrator or by the user. The account is shut at once; what takes long (redactions, leaving
+ * rooms) is a job in steps that survives the end of the process and of the request.
  *
  * Order: deactivated and no administrator; redactions; erased; profile; account data; devices; rooms.
  */
@@ -139,8 +139,8 @@ export interface Deactivation {
    * it was cut off. Throws M_BAD_STATE where the account is not, and M_LIMIT_EXCEEDED while its deactivation runs.
    */
   erase(request: Omit<DeactivationRequest, 'erase'>): Promise<void>;
-  /** For a user who deactivated the own account: does the rest in the background. */
-  finish(owner: DeviceOwner, erase: boolean): Promise<void>;
+  /** By the user: shuts the account, and does the rest in the background. */
+  deactivateOwn(owner: DeviceOwner, options: { readonly erase: boolean }): Promise<void>;
 }
 
 export function createDeactivation(options: DeactivationOptions): Deactivation {
@@ -149,18 +149,23 @@ export function createDeactivation(options: DeactivationOptions): Deactivation {
     const params = { ...request, upTo: options.getPosition() };
     return jobs.add(tx, { kind: DEACTIVATE, subject: request.userId, params, requestedBy });
   };
-  const finishJob = async ({ userId, accountId }: DeviceOwner, jobId: number): Promise<void> => {
-    options.forgetTokens(accountId);
+  const begin = async (request: DeactivationRequest): Promise<number | undefined> => {
+    const jobId = await database.transaction(async (tx) => {
+      if (!(await markDeactivated(tx, request.accountId))) return undefined;
+      return addJob(tx, request);
+    });
+    if (jobId === undefined) return undefined;
+    options.forgetTokens(request.accountId);
     jobs.wake();
+    return jobId;
+  };
+  const finishJob = async ({ userId }: DeviceOwner, jobId: number): Promise<void> => {
     const { state, error } = await jobs.wait(jobId);
     if (state !== 'done') throw new Error(`the deactivation of ${userId} ${state}: ${error ?? ''}`);
   };
   return {
     async deactivate(request) {
-      const jobId = await database.transaction(async (tx) => {
-        if (!(await markDeactivated(tx, request.accountId))) return undefined;
-        return addJob(tx, request);
-      });
+      const jobId = await begin(request);
       if (jobId === undefined) return false;
       await finishJob(request, jobId);
       return true;
@@ -171,11 +176,11 @@ export function createDeactivation(options: DeactivationOptions): Deactivation {
         throw new MatrixError('M_BAD_STATE', 'Only a deactivated account can be erased');
       });
       if (jobId === undefined) throw new MatrixError('M_LIMIT_EXCEEDED', 'The account is just being deactivated');
+      jobs.wake();
       await finishJob(request, jobId);
     },
-    async finish(owner, erase) {
-      await addJob(database, { ...owner, erase, redact: false, requestedBy: owner.userId });
-      jobs.wake();
+    async deactivateOwn({ accountId, userId }, { erase }) {
+      await begin({ accountId, userId, erase, redact: false, requestedBy: userId });
     },
   };
 }

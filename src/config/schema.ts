@@ -49,6 +49,11 @@ const registration = section('Who may make an account.', {
       },
     ),
   }),
+  guests: value(
+    is.boolean,
+    'Whether anybody may have a guest account, with neither name nor password, to look at and to join rooms that allow it.',
+    { default: false, reloadable: true },
+  ),
   peppering: section('A secret that goes into every password hash, kept out of the database.', {
     pepper: secret('Once it is set, changing it locks everybody out.', { inline: false }),
   }),
@@ -103,6 +108,18 @@ export const schema = section('', {
     }),
   }),
   registration,
+  sessions: section('How long a log-in lasts.', {
+    access_token_lifetime: value(
+      is.duration,
+      'How long an access token is good for where the client can refresh it. Others never expire.',
+      { default: '5m', reloadable: true },
+    ),
+    login_tokens: value(
+      is.boolean,
+      'Whether a user can log in a new device from one that is logged in, by a token that is good once and for two minutes.',
+      { default: false, reloadable: true },
+    ),
+  }),
   rate_limits: section('How much one user, or one address before login, may ask. Answered by 429 M_LIMIT_EXCEEDED.', {
     enabled: value(is.boolean, 'Whether to limit at all.', { default: true, reloadable: true }),
     login: rateLimit('Logins from one address.', 0.5, 20),

@@ -46,8 +46,8 @@ export interface RequestContext {
   /** A request header by its lower-case name; several of one name are joined. */
   header(name: string): string | undefined;
   /**
-   * Aborted when the client goes away (reason 'gone'), the server stops ('shutdown') or the account was locked or the like
-   * ('changed'): long polls then answer at once.
+   * Aborted when the client goes away (reason 'gone'), its session may have ended ('revoked') or the server stops
+   * ('shutdown'): long polls then answer at once.
    */
   readonly signal: AbortSignal;
   readonly logger: Logger;

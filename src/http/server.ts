@@ -55,8 +55,6 @@ export interface HttpServer {
   addresses(): readonly string[];
   /** When the listeners were opened, unix milliseconds; undefined before. */
   readonly startedAt: number | undefined;
-  /** Requests of the account that wait for something are answered at once. */
-  endWaiting(accountId: number): void;
   close(): Promise<void>;
 }
 
@@ -106,10 +104,6 @@ class FastifyServer implements HttpServer {
       throw cause;
     }
     this.#startedAt = this.#options.clock.now();
-  }
-
-  endWaiting(accountId: number): void {
-    this.#handler.endWaiting(accountId);
   }
 
   addresses(): readonly string[] {

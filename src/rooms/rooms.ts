@@ -5,7 +5,7 @@ import type { RoomEngine } from '../engine/types.ts';
 import { createVisibility } from '../engine/visible-events.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import { type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Database } from '../storage/database.ts';
 import { type Aggregations, createAggregations } from './aggregations.ts';
@@ -39,7 +39,6 @@ export interface RoomsOptions {
   readonly loadProfile: LoadProfile;
   readonly isAdmin: (userId: UserId) => Promise<boolean>;
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
-  readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
   readonly searchIndex: SearchIndex;
 }
 

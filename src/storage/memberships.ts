@@ -25,6 +25,17 @@ export async function countRoomsOfUser(tx: Transaction, userId: UserId): Promise
   return Object.fromEntries(rows.map((row) => [row.membership, row.rooms]));
 }
 
+/** Rooms that the user is joined to, by id. */
+export async function listJoinedRooms(
+  tx: Transaction,
+  { userId, after, limit }: { readonly userId: UserId; readonly after: string; readonly limit: number },
+): Promise<readonly RoomId[]> {
+  const rows = await tx.query(sql<{ room_id: RoomId }>`
+    select room_id from memberships
+    where user_id = ${userId} and membership = 'join' and room_id > ${after} order by room_id limit ${limit}`);
+  return rows.map((row) => row.room_id);
+}
+
 export interface RoomMember {
   readonly roomId: RoomId;
   readonly userId: UserId;

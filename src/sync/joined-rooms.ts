@@ -123,7 +123,8 @@ function renderPrepared(
     timeline: renderTimeline(options, context, room),
     ...(context.useStateAfter ? { stateAfter: stateTexts } : { state: stateTexts }),
     ephemeral,
-    accountData,
+    // A room that comes whole says that there is none, or that what there was has been deleted.
+    ...(isFull || accountData.length > 0 ? { accountData } : undefined),
     summary,
   });
 }

@@ -14,7 +14,7 @@ export interface RoomSections {
 }
 
 export function renderRoom(sections: RoomSections): string {
-  const { timeline, state, stateAfter, ephemeral = [], accountData = [], summary } = sections;
+  const { timeline, state, stateAfter, ephemeral = [], accountData, summary } = sections;
   const parts: string[] = [];
   if (timeline !== undefined) {
     const { events, limited, prevBatch } = timeline;
@@ -25,7 +25,7 @@ export function renderRoom(sections: RoomSections): string {
   if (state !== undefined) parts.push(`"state":${renderEvents(state)}`);
   if (stateAfter !== undefined) parts.push(`"state_after":${renderEvents(stateAfter)}`);
   if (ephemeral.length > 0) parts.push(`"ephemeral":${renderEvents(ephemeral)}`);
-  if (accountData.length > 0) parts.push(`"account_data":${renderEvents(accountData)}`);
+  if (accountData !== undefined) parts.push(`"account_data":${renderEvents(accountData)}`);
   if (summary !== undefined) parts.push(`"summary":${JSON.stringify(summary)}`);
   return `{${parts.join()}}`;
 }

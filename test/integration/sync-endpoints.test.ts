@@ -131,6 +131,52 @@ test('typing and receipts are for members', async () => {
   assert.deepEqual(marker, { event_id: sent.eventId });
 });
 
+test('deleted account data is told to every session once, and then it never was', async () => {
+  await using server = await start();
+  const { alice, bob, at } = server;
+  const roomId = await createPublicRoom(at);
+  const places = [`/user/${ALICE}/account_data`, `/user/${ALICE}/rooms/${encodeURIComponent(roomId)}/account_data`];
+  const sync = async (since?: string) => {
+    const synced = await alice.ok('GET', `/sync?timeout=0${since === undefined ? '' : `&since=${since}`}`);
+    const room = valueAt(synced, 'rooms', 'join', roomId) ?? {};
+    const events = [synced, room].flatMap((part) => {
+      const data = valueAt(part, 'account_data', 'events');
+      return Array.isArray(data) ? data : [];
+    });
+    const contents = events
+      .filter((event) => valueAt(event, 'type') === 'a.b')
+      .map((event) => valueAt(event, 'content'));
+    return { next: textAt(synced, 'next_batch'), contents };
+  };
+  const deletions: readonly ((place: string) => Promise<unknown>)[] = [
+    (place) => alice.ok('DELETE', `${place}/a.b`),
+    (place) => alice.ok('PUT', `${place}/a.b`, {}),
+    (place) => alice.ok('DELETE', `/../unstable/org.matrix.msc3391${place}/a.b`),
+  ];
+  for (const remove of deletions) {
+    for (const place of places) await alice.ok('PUT', `${place}/a.b`, { kept: true });
+    const before = await sync();
+    assert.deepEqual(before.contents, [{ kept: true }, { kept: true }]);
+    for (const place of places) {
+      await remove(place);
+      assert.equal(await refusal(alice.call('GET', `${place}/a.b`)), '404 M_NOT_FOUND');
+    }
+    const after = await sync(before.next);
+    assert.deepEqual(after.contents, [{}, {}]);
+    assert.deepEqual((await sync(after.next)).contents, []);
+    assert.deepEqual((await sync()).contents, []);
+  }
+  const { next } = await sync();
+  for (const place of places) {
+    assert.equal(await refusal(alice.call('DELETE', `${place}/a.b`)), '200');
+    assert.equal(await refusal(alice.call('DELETE', `${place}/m.fully_read`)), '405 M_BAD_JSON');
+    assert.equal(await refusal(alice.call('DELETE', `${place}/m.push_rules`)), '405 M_BAD_JSON');
+    assert.equal(await refusal(bob.call('DELETE', `${place}/a.b`)), '403 M_FORBIDDEN');
+  }
+  assert.equal((await sync(next)).next, next, 'what was not there is not deleted');
+  assert.equal(await refusal(alice.call('DELETE', `/user/${ALICE}/rooms/none/account_data/a`)), '400 M_INVALID_PARAM');
+});
+
 test('account data and tags come back, but not to others', async () => {
   await using server = await start();
   const { alice, bob, at } = server;

@@ -10,6 +10,7 @@ import { createAuditLog } from '../../src/accounts/audit.ts';
 import { createDeactivation, createDeactivationKind, DEACTIVATE } from '../../src/accounts/deactivation.ts';
 import { createLastSeen } from '../../src/accounts/last-seen.ts';
 import { createPasswordHasher } from '../../src/accounts/password-hasher.ts';
+import { createMemberProfileLoader, createProfiles } from '../../src/accounts/profiles.ts';
 import { createPushRules } from '../../src/accounts/push-rules.ts';
 import { createRegistrationTokenAdmin } from '../../src/accounts/registration-token-admin.ts';
 import { createTokenLoader } from '../../src/accounts/token-loader.ts';
@@ -21,6 +22,7 @@ import { createAccountDataEndpoints } from '../../src/api/client/account-data.ts
 import { clientAdminEndpoints } from '../../src/api/client/admin.ts';
 import { devicesEndpoints } from '../../src/api/client/devices.ts';
 import { loginEndpoints } from '../../src/api/client/login.ts';
+import { passwordEndpoints } from '../../src/api/client/password.ts';
 import { profileEndpoints } from '../../src/api/client/profile.ts';
 import { registerEndpoints } from '../../src/api/client/register.ts';
 import { roomEndpoints } from '../../src/api/client/room-endpoints.ts';
@@ -47,8 +49,14 @@ import { followAbandonedRooms } from '../../src/rooms/abandoned-rooms.ts';
 import { createAdminRooms } from '../../src/rooms/admin-rooms.ts';
 import { createBlockedRooms, withBlockedRooms } from '../../src/rooms/blocked-rooms.ts';
 import { createRoomDeletion, createRoomDeletionKinds } from '../../src/rooms/delete-room.ts';
+import { createGuestEvictionKind, EVICT_GUESTS, followGuestAccess } from '../../src/rooms/guest-access.ts';
 import { createPduMaker } from '../../src/rooms/make-pdu.ts';
 import { createMakeRoomAdmin } from '../../src/rooms/make-room-admin.ts';
+import {
+  createProfilePropagation,
+  createProfilePropagationKind,
+  PROPAGATE_PROFILE,
+} from '../../src/rooms/profile-propagation.ts';
 import { createUserRedaction } from '../../src/rooms/redact-user.ts';
 import { createReportAdmin } from '../../src/rooms/report-admin.ts';
 import { createRooms, type Rooms } from '../../src/rooms/rooms.ts';
@@ -79,6 +87,8 @@ export interface AdminServerOptions {
   readonly abandonedDelayMs?: number;
   /** Stands around each leave of a room that the server makes. */
   readonly onLeave?: (userId: UserId, roomId: RoomId) => Promise<void>;
+  /** Whether members are shown with their profiles. */
+  readonly showsProfiles?: boolean;
   readonly wrapKind?: (kind: JobKind, name: string) => JobKind;
 }
 
@@ -120,11 +130,12 @@ async function start(
   const { database } = at.db;
   const clock = systemClock;
   const shared = { database, clock, logger, serverName: SERVER, engine, hub };
+  const loadProfile = options.showsProfiles === true ? createMemberProfileLoader(database) : async () => ({});
   const rooms = createRooms({
     ...shared,
     writerId: committer.writerId,
     defaultVersion: DEFAULT_ROOM_VERSION,
-    loadProfile: async () => ({}),
+    loadProfile,
     isAdmin: async () => false,
     copyPersonalSettings: async () => undefined,
     searchIndex: { catchUp: async () => undefined },
@@ -138,18 +149,14 @@ async function start(
     onSeen: (sighting) => lastSeen.note(sighting),
     ...(adminSecret === undefined ? {} : { adminSecret }),
   });
-  const forgetTokens = (accountId: number): void => {
-    authenticator.forget(accountId);
-    http.endWaiting(accountId);
-  };
+  const forgetTokens = (accountId: number): void => authenticator.forget(accountId);
   const accounts = createAccounts({
     ...shared,
     random: secureRandom,
-    policy: { enabled: true, requiresToken: false },
+    policy: { enabled: true, requiresToken: false, guests: true },
     passwordRequirements: { minLength: 8, minEntropy: 0 },
     attempts: { check: () => undefined, failed: () => undefined },
     forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
-    propagateProfile: () => Promise.resolve(),
   });
   const blockedRooms = createBlockedRooms(shared);
   const notices = createServerNotices({ ...shared, rooms, tagRoom: async () => undefined });
@@ -170,6 +177,12 @@ async function start(
       leaveRoom,
       onLeaveFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not leave'),
     }),
+    [EVICT_GUESTS]: createGuestEvictionKind(shared),
+    [PROPAGATE_PROFILE]: createProfilePropagationKind({
+      ...shared,
+      loadProfile,
+      onFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a profile'),
+    }),
   };
   const { wrapKind = (kind) => kind } = options;
   const wrapped = Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, wrapKind(kind, name)]));
@@ -178,6 +191,10 @@ async function start(
   await jobs.start();
   const delay = options.abandonedDelayMs;
   const following = await followAbandonedRooms({ ...shared, jobs, ...(delay === undefined ? {} : { delayMs: delay }) });
+  const followingGuests = await followGuestAccess({ ...shared, jobs });
+  const deactivation = createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens });
+  const propagation = createProfilePropagation(jobs);
+  const profiles = createProfiles({ database, serverName: SERVER, propagation });
   const typing = createTyping({ clock, boot: 'test' });
   const visibility = createVisibility(shared);
   const sync = createSync({ ...shared, visibility, typing, committer });
@@ -213,7 +230,7 @@ async function start(
     statistics: createServerStatistics(database),
     blockedRooms,
     users,
-    deactivation: createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens }),
+    deactivation,
     mediaModeration: createMediaModeration({ ...shared, jobs }),
     registrationTokens: createRegistrationTokenAdmin({ ...shared, random: secureRandom }),
     jobs,
@@ -226,12 +243,13 @@ async function start(
     endpoints: [
       ...endpoints,
       ...specEndpoints,
-      ...synapseRegisterEndpoints({ ...accounts, sharedSecret: SHARED_SECRET, clock, random: secureRandom }),
+      ...synapseRegisterEndpoints({ ...accounts, profiles, sharedSecret: SHARED_SECRET, clock, random: secureRandom }),
       ...registerEndpoints(accounts),
-      ...loginEndpoints(accounts),
+      ...loginEndpoints({ ...accounts, allowsLoginTokens: () => false }),
       ...whoamiEndpoints(),
       ...devicesEndpoints(accounts),
-      ...profileEndpoints(accounts),
+      ...passwordEndpoints({ ...accounts, deactivation }),
+      ...profileEndpoints({ profiles }),
       ...createAccountDataEndpoints({ accountData, pushRules: createPushRules({ accountData }) }),
       ...createSyncEndpoints({ sync }),
       ...roomEndpoints(withBlockedRooms(withServerNotices(rooms, notices), blockedRooms)),
@@ -249,6 +267,7 @@ async function start(
   stack.use(sync);
   stack.use(typing);
   stack.use(following);
+  stack.use(followingGuests);
   stack.defer(() => http.close());
   const url = http.addresses()[0] ?? '';
   const request = createRequester(url);

@@ -62,9 +62,6 @@ export async function startRoomsServer(
       copyPersonalSettings: async (move) => {
         copiedSettings.push(move);
       },
-      onPropagationFailed: (cause) => {
-        throw cause;
-      },
     }),
   );
   const toRequester = (token: string): Requester => {

@@ -8,6 +8,7 @@ import { ROOM_VERSIONS } from '../../protocol/room-version.ts';
 export interface CapabilitiesOptions {
   readonly defaultRoomVersion: string;
   readonly isAdmin: (userId: UserId) => Promise<boolean>;
+  allowsLoginTokens(): boolean;
 }
 
 /** Only administrators are told of it. */
@@ -22,7 +23,6 @@ export function capabilitiesEndpoints(options: CapabilitiesOptions): readonly En
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },
     'm.3pid_changes': { enabled: false },
-    'm.get_login_token': { enabled: false },
     'm.forget_forced_upon_leave': { enabled: false },
   };
   return [
@@ -30,11 +30,11 @@ export function capabilitiesEndpoints(options: CapabilitiesOptions): readonly En
       method: 'GET',
       path: '/_matrix/client/v3/capabilities',
       auth: 'user',
-      guests: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities',
       async handle({ requester }) {
         const isAdmin = await options.isAdmin(requester.userId);
-        return { capabilities: isAdmin ? { ...capabilities, ...MODERATION } : capabilities };
+        const loginTokens = { 'm.get_login_token': { enabled: options.allowsLoginTokens() } };
+        return { capabilities: { ...capabilities, ...loginTokens, ...(isAdmin ? MODERATION : {}) } };
       },
     }),
   ];
