@@ -174,7 +174,7 @@ test('push rules are added, placed, changed and removed', async () => {
   const all = await alice.ok('GET', '/pushrules/');
   assert.deepEqual(
     listAt(all, 'global', 'content').map((rule) => textAt(rule, 'rule_id')),
-    ['two', 'three', 'one'],
+    ['two', 'three', 'one', '.m.rule.contains_user_name'],
   );
   await alice.ok('PUT', `${rules}/override/.m.rule.master/enabled`, { enabled: true });
   assert.deepEqual(await alice.ok('GET', `${rules}/override/.m.rule.master/enabled`), { enabled: true });
