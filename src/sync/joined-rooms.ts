@@ -14,7 +14,8 @@ import { renderAccountData, renderRoom } from './render.ts';
 import { loadRoomStates, type RoomStatesOptions } from './room-states.ts';
 import { getHeroes, renderSummary } from './summary.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
-import type { RoomChange, SyncContext } from './types.ts';
+import type { RoomChange, SyncContext, UnreadReader } from './types.ts';
+import { renderUnread } from './unread-notifications.ts';
 
 /** A joined room that belongs into the answer, or may. */
 export interface JoinedRoom {
@@ -31,6 +32,7 @@ export interface JoinedRoomsOptions extends RoomStatesOptions {
   readonly upTo: number;
   readonly timelines: ReadonlyMap<RoomId, Timeline>;
   readonly formatPosition: (position: number) => string;
+  readonly unreadCounts: Awaited<ReturnType<UnreadReader['count']>>;
 }
 
 /** Whether the client gets the whole state: it has never had it, or lost track of it. */
@@ -125,6 +127,7 @@ function renderPrepared(
     ephemeral,
     accountData,
     summary,
+    ...renderUnread(context, options.unreadCounts?.get(room.roomId)),
   });
 }
 

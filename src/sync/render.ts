@@ -11,10 +11,12 @@ export interface RoomSections {
   readonly ephemeral?: readonly string[];
   readonly accountData?: readonly string[];
   readonly summary?: JsonObject | undefined;
+  readonly unread?: JsonObject | undefined;
+  readonly unreadThreads?: JsonObject | undefined;
 }
 
 export function renderRoom(sections: RoomSections): string {
-  const { timeline, state, stateAfter, ephemeral = [], accountData = [], summary } = sections;
+  const { timeline, state, stateAfter, ephemeral = [], accountData = [], summary, unread, unreadThreads } = sections;
   const parts: string[] = [];
   if (timeline !== undefined) {
     const { events, limited, prevBatch } = timeline;
@@ -27,6 +29,8 @@ export function renderRoom(sections: RoomSections): string {
   if (ephemeral.length > 0) parts.push(`"ephemeral":${renderEvents(ephemeral)}`);
   if (accountData.length > 0) parts.push(`"account_data":${renderEvents(accountData)}`);
   if (summary !== undefined) parts.push(`"summary":${JSON.stringify(summary)}`);
+  if (unread !== undefined) parts.push(`"unread_notifications":${JSON.stringify(unread)}`);
+  if (unreadThreads !== undefined) parts.push(`"unread_thread_notifications":${JSON.stringify(unreadThreads)}`);
   return `{${parts.join()}}`;
 }
 

@@ -38,6 +38,25 @@ export interface SyncContext {
   readonly now: number;
 }
 
+/** Unread notifications, of a room or of one of its threads. */
+export interface UnreadCount {
+  readonly notifications: number;
+  readonly highlights: number;
+}
+
+/** What a sync asks about unread notifications. */
+export interface UnreadReader {
+  /**
+   * The counts of a user at a position, per room and thread (`main` or its root), where something is unread; undefined
+   * where they are not to be had in time.
+   */
+  count(
+    userId: UserId,
+    roomIds: readonly RoomId[],
+    upTo: number,
+  ): Promise<ReadonlyMap<RoomId, ReadonlyMap<string, UnreadCount>> | undefined>;
+}
+
 /** A room in which something happened for the user. */
 export interface RoomChange {
   readonly roomId: RoomId;

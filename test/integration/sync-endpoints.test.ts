@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createAccountDataEndpoints } from '../../src/api/client/account-data.ts';
 import { createFilterEndpoints } from '../../src/api/client/filter.ts';
+import { createNotificationEndpoints } from '../../src/api/client/notifications.ts';
 import { createPushRuleEndpoints } from '../../src/api/client/push-rules.ts';
 import { createReadMarkerEndpoints } from '../../src/api/client/read-markers.ts';
 import { createReceiptEndpoints } from '../../src/api/client/receipts.ts';
@@ -17,7 +18,7 @@ import { createHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
-import { ALICE, BOB, createPublicRoom, createTestEngine, message } from '../support/engine.ts';
+import { ALICE, BOB, createPublicRoom, createTestEngine, member, message } from '../support/engine.ts';
 import { listAt, textAt, at as valueAt } from '../support/json.ts';
 import { TestUser, userId } from '../support/rooms-server.ts';
 import { createTestSync } from '../support/sync.ts';
@@ -25,7 +26,7 @@ import { createTestSync } from '../support/sync.ts';
 async function start() {
   const at = await createTestEngine();
   const client = createTestSync(at);
-  const { sync, typing, receipts, accountData, pushRules } = client;
+  const { sync, typing, receipts, accountData, pushRules, notifications } = client;
   const http = createHttpServer({
     endpoints: [
       ...createSyncEndpoints({ sync }),
@@ -36,6 +37,7 @@ async function start() {
       ...createAccountDataEndpoints({ accountData, pushRules }),
       ...createTagEndpoints({ accountData }),
       ...createPushRuleEndpoints({ pushRules }),
+      ...createNotificationEndpoints({ notifications, writerId: 1, clock: systemClock }),
       ...createVoipEndpoints(),
     ],
     listeners: [{ address: '127.0.0.1', port: 0 }],
@@ -129,6 +131,38 @@ test('typing and receipts are for members', async () => {
   }
   const marker = await alice.ok('GET', `/user/${ALICE}${room}/account_data/m.fully_read`);
   assert.deepEqual(marker, { event_id: sent.eventId });
+});
+
+test('notifications are listed page by page, with what was read and what was highlighted', async () => {
+  await using server = await start();
+  const { alice, bob, at } = server;
+  const roomId = await createPublicRoom(at);
+  await at.engine.send({ roomId, decide: () => [member(BOB, 'invite', ALICE)] });
+  const list = async (query = '') => {
+    const answer = await bob.ok('GET', `/notifications${query}`);
+    const lines = listAt(answer, 'notifications').map((one) => {
+      const event = valueAt(one, 'event');
+      const shown = valueAt(event, 'content', 'body') ?? valueAt(event, 'content', 'membership');
+      return `${shown} ${valueAt(one, 'read')} ${JSON.stringify(valueAt(one, 'actions'))}`;
+    });
+    return { lines, next: valueAt(answer, 'next_token') };
+  };
+  const sound = '{"set_tweak":"sound","value":"default"}';
+  assert.deepEqual(await list(), { lines: [`invite false ["notify",${sound}]`], next: undefined });
+  await at.engine.send({ roomId, decide: () => [member(BOB, 'join')] });
+  const [read] = await at.engine.send({
+    roomId,
+    decide: () => [message('one'), message('hi bob'), message('my own', BOB)],
+  });
+  assert.ok(read);
+  await bob.ok('POST', `/rooms/${encodeURIComponent(roomId)}/receipt/m.read/${encodeURIComponent(read.eventId)}`, {});
+  const mention = `hi bob false ["notify",${sound},{"set_tweak":"highlight"}]`;
+  const first = await list('?limit=1');
+  assert.deepEqual(first.lines, [mention]);
+  assert.deepEqual((await list(`?limit=5&from=${first.next}`)).lines, [`one true ["notify",${sound}]`]);
+  assert.deepEqual((await list('?only=highlight')).lines, [mention]);
+  assert.deepEqual(listAt(await alice.ok('GET', '/notifications'), 'notifications').length, 1);
+  assert.equal(await refusal(bob.call('GET', '/notifications?from=x')), '400 M_INVALID_PARAM');
 });
 
 test('account data and tags come back, but not to others', async () => {
