@@ -17,7 +17,7 @@ import { renderInvitedRoom, renderKnockedRoom } from './invited-rooms.ts';
 import { isNewlyJoined, type JoinedRoom, joinedTimeline, renderJoinedRooms } from './joined-rooms.ts';
 import type { LazySession } from './lazy-members.ts';
 import { type LeftRoom, leftTimeline, renderLeftRoom } from './left-rooms.ts';
-import { renderAccountData, renderRoom, type SyncAnswer } from './render.ts';
+import { renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
 import { loadTimelines, type Timeline } from './timelines.ts';
 import type { RoomChange, SyncChanges, SyncContext, UnreadReader } from './types.ts';
 
@@ -68,7 +68,7 @@ export async function buildAnswer(options: AnswerOptions, context: SyncContext, 
     invite: new Map(rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)])),
     knock: new Map(rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)])),
     leave: new Map([
-      ...(await renderLeft(sections, context, rooms.left)),
+      ...(await renderLeft({ ...sections, accountData: changes.accountData }, context, rooms.left)),
       ...renderDeleted(context, changes.deletedRooms, formatPosition),
     ]),
   };
@@ -228,7 +228,7 @@ function renderDeleted(
   formatPosition: Attempt['formatPosition'],
 ): readonly [RoomId, string][] {
   const timeline = { events: [], limited: false, prevBatch: formatPosition(after) };
-  const text = renderRoom({ timeline, ...(useStateAfter ? { stateAfter: [] } : { state: [] }) });
+  const text = renderRoom({ timeline, state: stateSection(useStateAfter, []) });
   return roomIds.filter(filter.includesRoom).map((roomId) => [roomId, text]);
 }
 

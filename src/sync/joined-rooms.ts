@@ -10,7 +10,7 @@ import type { JsonObject, StateEvent } from '../protocol/pdu.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import { renderReceipts, renderTyping } from './ephemeral-events.ts';
-import { renderAccountData, renderRoom } from './render.ts';
+import { renderAccountData, renderRoom, stateSection } from './render.ts';
 import { loadRoomStates, type RoomStatesOptions } from './room-states.ts';
 import { getHeroes, renderSummary } from './summary.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
@@ -90,16 +90,19 @@ function prepare(options: JoinedRoomsOptions, context: SyncContext, room: Joined
     return { ...room, roomId, timeline: undefined, isFull: false, stateWanted: undefined, summary: undefined };
   }
   const isFull = context.fullState || isNewlyJoined(context, change);
-  const hasSummary = isFull || changesMembers(timeline, context);
+  const hasSummary = isFull || changesSummary(timeline, context);
   const heroes = hasSummary ? getHeroes(snapshot, context.userId) : [];
   const stateWanted = { snapshot, timeline, isFull, after: context.after, upTo: options.upTo, heroes };
   const summary = hasSummary ? renderSummary(snapshot, heroes) : undefined;
   return { ...room, roomId, timeline, isFull, stateWanted, summary };
 }
 
-/** Where memory does not know all that happened since the token, members may have changed. */
-function changesMembers({ known, knownFrom }: Timeline, { after }: SyncContext): boolean {
-  return knownFrom > after || known.some(({ event }) => event.type === 'm.room.member');
+/** Who is in the room counts, and for the heroes whether it has a name. */
+const SUMMARY_TYPES: ReadonlySet<string> = new Set(['m.room.member', 'm.room.name', 'm.room.canonical_alias']);
+
+/** Where memory does not know all that happened since the token, the summary may have changed. */
+function changesSummary({ known, knownFrom }: Timeline, { after }: SyncContext): boolean {
+  return knownFrom > after || known.some(({ event }) => event.stateKey !== undefined && SUMMARY_TYPES.has(event.type));
 }
 
 interface Rendering {
@@ -123,7 +126,7 @@ function renderPrepared(
   const stateTexts = state.map((event) => filter.renderState(event));
   return renderRoom({
     timeline: renderTimeline(options, context, room),
-    ...(context.useStateAfter ? { stateAfter: stateTexts } : { state: stateTexts }),
+    state: stateSection(context.useStateAfter, stateTexts),
     ephemeral,
     accountData,
     summary,

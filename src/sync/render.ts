@@ -3,11 +3,11 @@
  */
 import type { RoomId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
+import type { UseStateAfter } from './types.ts';
 
 export interface RoomSections {
   readonly timeline?: { readonly events: readonly string[]; readonly limited: boolean; readonly prevBatch: string };
-  readonly state?: readonly string[];
-  readonly stateAfter?: readonly string[];
+  readonly state?: StateSection;
   readonly ephemeral?: readonly string[];
   readonly accountData?: readonly string[];
   readonly summary?: JsonObject | undefined;
@@ -15,8 +15,19 @@ export interface RoomSections {
   readonly unreadThreads?: JsonObject | undefined;
 }
 
+interface StateSection {
+  readonly name: 'state' | 'state_after' | 'org.matrix.msc4222.state_after';
+  readonly events: readonly string[];
+}
+
+/** State before the timeline, or after it where the client asked for that. */
+export function stateSection(useStateAfter: UseStateAfter, events: readonly string[]): StateSection {
+  if (useStateAfter === 'unstable') return { name: 'org.matrix.msc4222.state_after', events };
+  return { name: useStateAfter ? 'state_after' : 'state', events };
+}
+
 export function renderRoom(sections: RoomSections): string {
-  const { timeline, state, stateAfter, ephemeral = [], accountData = [], summary, unread, unreadThreads } = sections;
+  const { timeline, state, ephemeral = [], accountData = [], summary, unread, unreadThreads } = sections;
   const parts: string[] = [];
   if (timeline !== undefined) {
     const { events, limited, prevBatch } = timeline;
@@ -24,8 +35,7 @@ export function renderRoom(sections: RoomSections): string {
       `"timeline":{"events":[${events.join()}],"limited":${limited},"prev_batch":${JSON.stringify(prevBatch)}}`,
     );
   }
-  if (state !== undefined) parts.push(`"state":${renderEvents(state)}`);
-  if (stateAfter !== undefined) parts.push(`"state_after":${renderEvents(stateAfter)}`);
+  if (state !== undefined) parts.push(`"${state.name}":${renderEvents(state.events)}`);
   if (ephemeral.length > 0) parts.push(`"ephemeral":${renderEvents(ephemeral)}`);
   if (accountData.length > 0) parts.push(`"account_data":${renderEvents(accountData)}`);
   if (summary !== undefined) parts.push(`"summary":${JSON.stringify(summary)}`);
