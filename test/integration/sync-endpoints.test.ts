@@ -220,6 +220,7 @@ test('push rules are added, placed, changed and removed', async () => {
   assert.equal(await refusal(alice.call('PUT', `${rules}/content/x?after=nothing`, body)), '400 M_UNKNOWN');
   assert.equal(await refusal(alice.call('PUT', `${rules}/content/.x`, body)), '400 M_INVALID_PARAM');
   assert.equal(await refusal(alice.call('PUT', `${rules}/strange/x`, body)), '400 M_INVALID_PARAM');
+  assert.equal(await refusal(alice.call('GET', `${rules}/strange/x`)), '404 M_NOT_FOUND');
   const synced = await alice.ok('GET', '/sync');
   assert.ok(JSON.stringify(synced).includes('"rule_id":"three"'));
   assert.deepEqual(await alice.ok('GET', '/voip/turnServer'), {});
