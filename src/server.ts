@@ -21,6 +21,7 @@ import { logoutEndpoints } from './api/client/logout.ts';
 import { mediaEndpoints } from './api/client/media.ts';
 import { mediaPreviewEndpoints } from './api/client/media-preview.ts';
 import { mediaUploadEndpoints } from './api/client/media-upload.ts';
+import { createNotificationEndpoints } from './api/client/notifications.ts';
 import { openIdEndpoints } from './api/client/openid.ts';
 import { passwordEndpoints } from './api/client/password.ts';
 import { profileEndpoints } from './api/client/profile.ts';
@@ -59,6 +60,7 @@ import { createMedia } from './media/media.ts';
 import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
 import type { SigningKey } from './protocol/signing.ts';
+import { followNotifications } from './push/follow-notifications.ts';
 import { createRooms } from './rooms/rooms.ts';
 import { createSearchIndex } from './rooms/search-index.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
@@ -158,7 +160,20 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
-  const sync = stack.use(createSync({ database, engine, visibility, typing, hub, committer, clock }));
+  const notifications = stack.use(
+    followNotifications({
+      database,
+      hub,
+      committer,
+      rooms: engine,
+      clock,
+      logger: logger.child({ module: 'push' }),
+      serverName,
+    }),
+  );
+  const sync = stack.use(
+    createSync({ database, engine, visibility, typing, unread: notifications, hub, committer, clock }),
+  );
   measureDatabase(metrics, opened);
   metrics.gauge({ name: 'sync_waiting', help: 'Clients that wait in a long poll', read: () => sync.waiting });
   const rateLimiter = createRateLimiter({ clock, limits: rateLimits(config) });
@@ -267,6 +282,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...createAccountDataEndpoints({ accountData, pushRules }),
     ...createTagEndpoints({ accountData }),
     ...createPushRuleEndpoints({ pushRules }),
+    ...createNotificationEndpoints({ notifications, writerId: WRITER_ID, clock }),
     ...createVoipEndpoints(),
     ...synapseRegisterEndpoints({
       ...accounts,

@@ -71,3 +71,22 @@ export async function listAccountData(
     order by position`);
   return rows.map(({ room_id, type, content }) => ({ userId, roomId: room_id || undefined, type, content }));
 }
+
+/** Users who have global account data of one of these types. */
+export async function listUsersWithAccountData(tx: Transaction, types: readonly string[]): Promise<readonly UserId[]> {
+  const rows = await tx.query(sql<{ user_id: UserId }>`
+    select distinct user_id from account_data where room_id = '' and type = any(${textArray(types)}::text[])`);
+  return rows.map(({ user_id }) => user_id);
+}
+
+/** The global account data of these types of many users. */
+export async function listAccountDataOf(
+  tx: Transaction,
+  userIds: readonly UserId[],
+  types: readonly string[],
+): Promise<readonly AccountDataRow[]> {
+  const rows = await tx.query(sql<{ user_id: UserId; type: string; content: string }>`
+    select user_id, type, content from account_data
+    where user_id = any(${textArray(userIds)}::text[]) and room_id = '' and type = any(${textArray(types)}::text[])`);
+  return rows.map(({ user_id, type, content }) => ({ userId: user_id, roomId: undefined, type, content }));
+}

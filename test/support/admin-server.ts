@@ -197,7 +197,8 @@ async function start(
   const profiles = createProfiles({ database, serverName: SERVER, propagation });
   const typing = createTyping({ clock, boot: 'test' });
   const visibility = createVisibility(shared);
-  const sync = createSync({ ...shared, visibility, typing, committer });
+  const unread = { count: async () => undefined };
+  const sync = createSync({ ...shared, visibility, typing, unread, committer });
   const accountData = createAccountData({ database, committer });
   const users = createAdminUsers({
     ...shared,
