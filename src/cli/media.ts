@@ -10,7 +10,7 @@ import { secureRandom } from '../lib/random.ts';
 import { createPool } from '../storage/pool.ts';
 import { loadExisting } from './config.ts';
 import { withDatabaseUrl } from './database.ts';
-import { configOption } from './options.ts';
+import { addExamples, configOption } from './options.ts';
 
 const STORES = ['file', 's3'] as const;
 type StoreType = (typeof STORES)[number];
@@ -22,8 +22,10 @@ interface MigrateOptions {
 }
 
 export function addMediaCommands(media: Command): void {
-  media
-    .command('migrate')
+  addExamples(media.command('migrate'), [
+    'hammerhead media migrate --from file --to s3',
+    'hammerhead media migrate --config /etc/hammerhead/config.yaml --from s3 --to file',
+  ])
     .description('copy all media into the other store; the server may run meanwhile, and a second run goes on')
     .addOption(configOption())
     .addOption(new Option('--from <store>', 'where they are').choices(STORES).makeOptionMandatory())
