@@ -137,6 +137,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const pushRules = createPushRules({ accountData });
   const roomSettings = createRoomSettings({ accountData, pushRules });
   const defaultVersion = getRoomVersion(config.rooms.defaultVersion) ?? DEFAULT_ROOM_VERSION;
+  const isReserved = (localpart: string): boolean => localpart === NOTICES_LOCALPART;
   const isAdmin = async (userId: UserId): Promise<boolean> =>
     (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true;
   const rooms = createRooms({
@@ -180,7 +181,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     },
     forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
     propagateProfile: (userId, profile) => rooms.memberships.propagateProfile(userId, profile),
-    isReserved: (localpart) => localpart === NOTICES_LOCALPART,
+    isReserved,
     onDeactivated: (userId) => leaveAllRooms({ database, rooms, logger }, userId),
   });
   const build = await loadBuildInfo();
@@ -236,6 +237,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
         http.endWaiting(accountId);
       },
       onRoomForcedOut: sync.forgetRecent,
+      isReserved,
     }),
   );
   const endpoints: readonly Endpoint[] = [
