@@ -138,7 +138,7 @@ async function measureDeletion(running: Running): Promise<void> {
   ]);
   console.log(formatTable(['sends, 16 rooms', 'per second', 'p99 ms', 'seconds'], rows));
   const kept = doomed.map((_, index) => shareKept(rates, 2 * index + 1));
-  console.log(`kept of their rate: ${kept.map(formatFigure).join(', ')}`);
+  console.log(`kept of their rate: ${formatFigure(summarize(kept).p50)} (${kept.map(formatFigure).join(', ')})`);
 }
 
 /** Against the mean of what was before and after. */
