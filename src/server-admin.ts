@@ -37,7 +37,7 @@ import {
 import { createUserRedaction } from './rooms/redact-user.ts';
 import { createReportAdmin } from './rooms/report-admin.ts';
 import type { Rooms } from './rooms/rooms.ts';
-import { createServerNotices, NOTICES_LOCALPART, withServerNotices } from './rooms/server-notices.ts';
+import { createServerNotices, withServerNotices } from './rooms/server-notices.ts';
 import { createServerStatistics } from './rooms/server-statistics.ts';
 import type { Database } from './storage/database.ts';
 import type { Hub } from './streams/hub.ts';
@@ -59,6 +59,8 @@ export interface AdministrationOptions
   readonly forgetTokens: (accountId: number) => void;
   readonly loadProfile: LoadProfile;
   readonly onRoomForcedOut: () => void;
+  /** Whether a localpart belongs to the server itself or to an application service. */
+  readonly isReserved: (localpart: string) => boolean;
 }
 
 export interface Administration extends AsyncDisposable {
@@ -82,7 +84,6 @@ export async function createAdministration(options: AdministrationOptions): Prom
     ...options,
     sessions: accounts.sessions,
     hashPassword: accounts.hashPassword,
-    isReserved: (localpart) => localpart === NOTICES_LOCALPART,
   });
   const blockedRooms = createBlockedRooms(options);
   const audit = createAuditLog(options);

@@ -142,6 +142,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const searchIndex = stack.use(
     createSearchIndex({ database, hub, committer, clock, logger: logger.child({ module: 'search' }) }),
   );
+  const isReserved = (localpart: string): boolean => localpart === NOTICES_LOCALPART;
   const isAdmin = async (userId: UserId): Promise<boolean> =>
     (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true;
   const loadProfile = createMemberProfileLoader(database);
@@ -199,7 +200,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     },
     forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
     accessTokenLifetimeMs: () => live.config.sessions.accessTokenLifetime,
-    isReserved: (localpart) => localpart === NOTICES_LOCALPART,
+    isReserved,
   });
   const build = await loadBuildInfo();
   const media = stack.use(
@@ -252,6 +253,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       forgetTokens: (accountId) => authenticator.forget(accountId),
       loadProfile,
       onRoomForcedOut: sync.forgetRecent,
+      isReserved,
     }),
   );
   const { deactivation, profilePropagation: propagation } = administration;

@@ -115,13 +115,6 @@ export function createAdminUsers(options: AdminUsersOptions): AdminUsers {
     return { userId: formatLocalUserId(account.localpart, serverName), account };
   };
 
-  const logOut = async ({ userId, account }: LocalUser): Promise<number> => {
-    const deleted = await deleteAllDevices(database, account.accountId, undefined);
-    options.forgetTokens(account.accountId);
-    if (deleted.length > 0) await options.onDevicesDeleted?.(userId, deleted);
-    return deleted.length;
-  };
-
   return {
     find,
     create: (user) => create(options, user),
@@ -148,6 +141,23 @@ export function createAdminUsers(options: AdminUsersOptions): AdminUsers {
       ]);
       return { userId, account, profile, devices, media, roomCounts, rooms: { join, invite, knock } };
     },
+    ...createSessionAdmin(options, find),
+  };
+}
+
+type SessionAdmin = Pick<AdminUsers, 'openSession' | 'resetSessions' | 'deleteDevice' | 'resetPassword'>;
+
+/** Letting users in, and throwing them out. */
+function createSessionAdmin(options: AdminUsersOptions, find: AdminUsers['find']): SessionAdmin {
+  const { database } = options;
+  const logOut = async ({ userId, account }: LocalUser): Promise<number> => {
+    const deleted = await deleteAllDevices(database, account.accountId, undefined);
+    options.forgetTokens(account.accountId);
+    if (deleted.length > 0) await options.onDevicesDeleted?.(userId, deleted);
+    return deleted.length;
+  };
+
+  return {
     async openSession(name, displayName) {
       const { account } = await find(name);
       if (account.isDeactivated) throw deactivated();

@@ -22,6 +22,7 @@ import {
   loadNextDue,
   type NewJob,
   requestCancel,
+  requeueInterruptedJob,
   requeueInterruptedJobs,
   requeueJob,
   retryJob,
@@ -136,6 +137,7 @@ class JobRunner {
   readonly #waiters = new Map<number, Waiter[]>();
   #looking: Promise<void> | undefined;
   #lookAgain = false;
+  readonly #stopping = Promise.withResolvers<void>();
   #timer: Disposable | undefined;
   #state: 'new' | 'started' | 'stopped' = 'new';
 
@@ -152,6 +154,7 @@ class JobRunner {
 
   async stop(): Promise<void> {
     this.#state = 'stopped';
+    this.#stopping.resolve();
     this.#timer?.[Symbol.dispose]();
     for (const waiters of this.#waiters.values()) {
       for (const { reject } of waiters)
@@ -212,17 +215,33 @@ class JobRunner {
   #run(job: Job): void {
     const running = this.#runSteps(job)
       .catch((cause: unknown) => {
-        // The database is away: the job is still marked as running, and goes on after the next start or look.
+        // The database is away, and the job still marked as running: nobody else will take it up.
         this.#options.logger.error(
           { cause, jobId: job.jobId, kind: job.kind },
           'a background job could not be recorded',
         );
+        return this.#requeue(job.jobId);
       })
       .finally(() => {
         this.#running.delete(job.jobId);
         this.wake();
       });
     this.#running.set(job.jobId, running);
+  }
+
+  /** Until the database is back, or this process stops: then the next start does it. */
+  async #requeue(jobId: number): Promise<void> {
+    const { database, clock, logger } = this.#options;
+    while (this.#state === 'started') {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      using _timer = clock.after(FIRST_RETRY_MS, resolve);
+      await Promise.race([promise, this.#stopping.promise]);
+      try {
+        return await requeueInterruptedJob(database, jobId);
+      } catch (cause) {
+        logger.warn({ cause, jobId }, 'a background job could not be taken up again');
+      }
+    }
   }
 
   async #runSteps(started: Job): Promise<void> {

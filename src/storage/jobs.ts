@@ -82,6 +82,11 @@ export async function requeueInterruptedJobs(tx: Transaction): Promise<void> {
   await tx.query(sql`update jobs set state = 'queued' where state = 'running'`);
 }
 
+/** The same for one job whose process goes on. */
+export async function requeueInterruptedJob(tx: Transaction, jobId: number): Promise<void> {
+  await tx.query(sql`update jobs set state = 'queued' where job_id = ${jobId} and state = 'running'`);
+}
+
 /** Takes the jobs that are due, the one that waited longest first. */
 export async function claimJobs(
   tx: Transaction,

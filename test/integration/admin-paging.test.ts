@@ -159,6 +159,27 @@ describe('admin API: pages', () => {
     });
   }
 
+  test('C20: a limit is brought within bounds, or is M_INVALID_PARAM', async () => {
+    for (const list of lists) {
+      const path = list.path.replace('{room_id}', encodeURIComponent(room.roomId)).replace('{user_id}', 'root');
+      const load = (limit: string) =>
+        server.request('GET', `${path}?limit=${limit}${list.query ?? ''}`, { token: server.admin });
+      for (const [limit, status, atMost] of [
+        ['-1', 200, 1],
+        ['0', 200, 1],
+        ['1000000000', 200, 1000],
+        ['99999999999999999999999999', 200, 1000],
+        ['x', 400, 0],
+        ['', 400, 0],
+        ['1e9', 400, 0],
+      ] as const) {
+        const answer = await load(limit);
+        assert.equal(answer.status, status, `${path} ${limit}`);
+        assert.ok(listAt(answer.body, list.entries ?? 'chunk').length <= atMost, `${path} ${limit}`);
+      }
+    }
+  });
+
   test('foreign tokens are M_INVALID_PARAM', async () => {
     const tokens = ['x', 'bnVsbA', 'WzFd', Buffer.from('["a",1]').toString('base64url'), 'A'.repeat(9000)];
     for (const list of lists) {

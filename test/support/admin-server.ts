@@ -64,6 +64,7 @@ import { createServerNotices, NOTICES_LOCALPART, withServerNotices } from '../..
 import { createServerStatistics } from '../../src/rooms/server-statistics.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import { createRequester, type RequestOptions, type TestAnswer } from './accounts-server.ts';
+import { createAnswerChecker } from './answer-checker.ts';
 import type { TestDatabase } from './database.ts';
 import { createTestEngine, SERVER, type TestEngine } from './engine.ts';
 import { TestUser } from './rooms-server.ts';
@@ -112,6 +113,8 @@ export interface AdminServer extends AsyncDisposable {
   crash(options?: AdminServerOptions): Promise<AdminServer>;
 }
 
+/** Reserved as the user of an application service is. */
+export const SERVICE_LOCALPART = 'bridge.bot';
 export const PASSWORD = 'correct horse battery';
 
 export async function startAdminServer(options: AdminServerOptions = {}): Promise<AdminServer> {
@@ -206,7 +209,7 @@ async function start(
     sessions: accounts.sessions,
     hashPassword: (password) => createPasswordHasher({}).hash(password),
     forgetTokens,
-    isReserved: (localpart) => localpart === NOTICES_LOCALPART,
+    isReserved: (localpart) => localpart === NOTICES_LOCALPART || localpart === SERVICE_LOCALPART,
   });
   const audit = createAuditLog(shared);
   const endpoints = adminApiEndpoints({
@@ -271,7 +274,13 @@ async function start(
   stack.use(followingGuests);
   stack.defer(() => http.close());
   const url = http.addresses()[0] ?? '';
-  const request = createRequester(url);
+  const send = createRequester(url);
+  const checkAnswer = createAnswerChecker(endpoints);
+  const request: AdminServer['request'] = async (method, path, sent) => {
+    const answer = await send(method, path, sent);
+    checkAnswer(method, path, answer);
+    return answer;
+  };
   const register: AdminServer['register'] = async (username, password = PASSWORD) => {
     const body = { username, password, auth: { type: 'm.login.dummy' } };
     const { body: answer, status } = await request('POST', '/_matrix/client/v3/register', { body });

@@ -20,6 +20,7 @@ import { type AdminRoomEndpointsOptions, adminRoomEndpoints } from './rooms.ts';
 import { type AdminServerOptions, adminServerEndpoints } from './server.ts';
 import { type ServerNoticeOptions, serverNoticeEndpoints } from './server-notices.ts';
 import { adminStatisticsEndpoints } from './statistics.ts';
+import { adminUserSearchEndpoints } from './user-search.ts';
 import { adminUserSessionEndpoints } from './user-sessions.ts';
 import { type AdminUserEndpointsOptions, adminUserEndpoints } from './users.ts';
 
@@ -52,6 +53,7 @@ export function adminApiEndpoints(options: AdminApiOptions): readonly AdminEndpo
     ...serverNoticeEndpoints(options),
     ...adminStatisticsEndpoints(options.statistics),
     ...adminUserEndpoints(options),
+    ...adminUserSearchEndpoints(options.users),
     ...adminUserSessionEndpoints(options.users),
     ...adminRegistrationTokenEndpoints(options.registrationTokens),
     ...adminJobEndpoints(options.jobs),

@@ -7,15 +7,7 @@ import type { Deactivation } from '../../accounts/deactivation.ts';
 import { Answer, answer } from '../../http/answer.ts';
 import { optional } from '../../http/schema.ts';
 import { MatrixError } from '../../protocol/errors.ts';
-import {
-  type AdminEndpoint,
-  DEFAULT_PAGE,
-  defineAdminEndpoint,
-  Empty,
-  Page,
-  readLimit,
-  readSince,
-} from './admin-endpoint.ts';
+import { type AdminEndpoint, defineAdminEndpoint, Empty, Page, readLimit, readSince } from './admin-endpoint.ts';
 import { nameOf } from './audit.ts';
 
 export interface AdminUserEndpointsOptions {
@@ -42,7 +34,7 @@ const UserChange = Type.Object({
 });
 const DeactivationBody = Type.Object({ erase: optional(Type.Boolean()), redact: optional(Type.Boolean()) });
 
-const AccountEntry = Type.Object({
+export const AccountEntry = Type.Object({
   entry_id: Type.Integer(),
   localpart: Type.String(),
   admin: Type.Boolean(),
@@ -53,24 +45,6 @@ const AccountEntry = Type.Object({
   created_at: Type.Integer(),
 });
 const AccountList = Type.Object({ chunk: Type.Array(AccountEntry), next_batch: Type.Optional(Type.Integer()) });
-const FoundEntry = Type.Object({
-  ...AccountEntry.properties,
-  guest: Type.Boolean(),
-  display_name: Type.Optional(Type.String()),
-  devices: Type.Integer(),
-  last_seen_at: Type.Optional(Type.Integer()),
-});
-const FoundList = Type.Object({ chunk: Type.Array(FoundEntry), next_batch: Type.Optional(Type.Integer()) });
-const Flag = Type.Optional(Type.Boolean());
-const SearchFilters = {
-  search: Type.Optional(Type.String()),
-  admin: Flag,
-  locked: Flag,
-  suspended: Flag,
-  deactivated: Flag,
-  erased: Flag,
-  guest: Flag,
-};
 const Details = Type.Object(
   {},
   { additionalProperties: true, description: 'The account with profile, devices, rooms' },
@@ -176,32 +150,6 @@ function more({ users, deactivation }: AdminUserEndpointsOptions): readonly Admi
       handle: async ({ params }) => toDetails(await users.loadDetails(params.user_id)),
     }),
     defineAdminEndpoint({
-      method: 'GET',
-      path: '/_hammerhead/v0/admin/user-search',
-      auth: 'admin',
-      query: Type.Object({ ...Page, ...SearchFilters }),
-      doc: { summary: 'Search Users', answers: { 200: FoundList } },
-      async handle({ query }) {
-        const limit = readLimit(query.limit, DEFAULT_PAGE);
-        const found = await users.search({
-          before: readSince(query.since),
-          limit,
-          search: query.search ?? '',
-          isAdmin: query.admin,
-          isLocked: query.locked,
-          isSuspended: query.suspended,
-          isDeactivated: query.deactivated,
-          isErased: query.erased,
-          isGuest: query.guest,
-        });
-        const last = found.at(-1);
-        return {
-          chunk: found.map(toFound),
-          ...(found.length === limit && last !== undefined && { next_batch: last.accountId }),
-        };
-      },
-    }),
-    defineAdminEndpoint({
       method: 'POST',
       path: '/_hammerhead/v0/admin/users/{user_id}/erase',
       auth: 'admin',
@@ -220,9 +168,8 @@ function more({ users, deactivation }: AdminUserEndpointsOptions): readonly Admi
 }
 
 type Entry = Awaited<ReturnType<AdminUsers['list']>>[number];
-type Found = Awaited<ReturnType<AdminUsers['search']>>[number];
 
-function toEntry(account: Entry) {
+export function toEntry(account: Entry) {
   return {
     entry_id: account.accountId,
     localpart: account.localpart,
@@ -232,16 +179,6 @@ function toEntry(account: Entry) {
     deactivated: account.isDeactivated,
     erased: account.isErased,
     created_at: account.createdAt,
-  };
-}
-
-function toFound({ displayName, devices, lastSeenAt, ...account }: Found) {
-  return {
-    ...toEntry(account),
-    guest: account.isGuest,
-    display_name: displayName,
-    devices,
-    last_seen_at: lastSeenAt,
   };
 }
 
