@@ -276,7 +276,7 @@ describe('single requests', () => {
   });
 
   test('24: too many attempts are told when to come back, before a password is hashed', async () => {
-    const limits = { login: { perSecond: 1, burst: 3 }, registration: { perSecond: 1, burst: 4 } };
+    const limits = { login: { perSecond: 0.001, burst: 3 }, registration: { perSecond: 0.001, burst: 4 } };
     await using server = await startAccountsServer({ limits });
     await server.register('limited');
     const answers = await Promise.all(
