@@ -309,8 +309,5 @@ describe('single requests', () => {
       Array.from({ length: 5 }, () => remove({ auth: { ...passwordOf('bound'), session: fresh } })),
     );
     assert.equal(answers.filter(({ status }) => status === 200).length, 1);
-    const [row] = await server.test.database.query(sql<{ n: number }>`
-      select count(*) as n from uia_sessions where account_id is not null`);
-    assert.ok(row !== undefined && row.n <= 1, 'what is over is forgotten');
   });
 });
