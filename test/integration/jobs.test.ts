@@ -93,6 +93,21 @@ test('a cancelled job is not done once more', async () => {
   assert.equal(gate.begun.length, 1);
 });
 
+test('what is asked for after a cancellation is done', async () => {
+  const gate = createGate(2);
+  await using at = await start({ gated: gate.kind });
+  const jobId = await at.add('gated');
+  await gate.entered();
+  await at.jobs.cancel(jobId);
+  assert.equal(await at.add('gated'), jobId);
+  for (let step = 0; step < 4; step++) {
+    await gate.entered();
+    gate.pass();
+  }
+  assert.equal((await at.jobs.wait(jobId)).state, 'done');
+  assert.equal(gate.begun.length, 4);
+});
+
 test('what is routine leaves a record only where it fails', async () => {
   const kind: JobKind = {
     maxAttempts: 1,
