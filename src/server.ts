@@ -12,6 +12,7 @@ import { createRoomSettings } from './accounts/room-settings.ts';
 import { createTokenLoader } from './accounts/token-loader.ts';
 import { synapseRegisterEndpoints } from './api/admin/synapse-register.ts';
 import { createAccountDataEndpoints } from './api/client/account-data.ts';
+import { authFallbackEndpoints } from './api/client/auth-fallback.ts';
 import { capabilitiesEndpoints } from './api/client/capabilities.ts';
 import { devicesEndpoints } from './api/client/devices.ts';
 import { createFilterEndpoints } from './api/client/filter.ts';
@@ -266,6 +267,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...capabilitiesEndpoints({ defaultRoomVersion: defaultVersion.id, isAdmin, allowsLoginTokens }),
     ...registerEndpoints(accounts),
     ...registerAvailableEndpoints(accounts),
+    ...authFallbackEndpoints(accounts),
     ...loginEndpoints(login),
     ...loginTokenEndpoints(login),
     ...logoutEndpoints(accounts),

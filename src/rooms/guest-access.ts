@@ -5,7 +5,6 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#guest-access
  */
-import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { JobKind, JobRequest } from '../jobs/job-runner.ts';
 import { forEachLimited } from '../lib/limited-concurrency.ts';
@@ -43,6 +42,7 @@ export function createGuestEvictionKind({ database, engine, serverName, logger }
     });
   return {
     maxAttempts: MAX_ATTEMPTS,
+    isRoutine: true,
     async step({ subject, cursor, progress }) {
       const roomId = subject as RoomId;
       const after = String(cursor?.['after'] ?? '');
@@ -90,7 +90,7 @@ export async function followGuestAccess(options: GuestAccessOptions): Promise<Di
   return hub.follow((batch) => {
     const changed = new Set<RoomId>();
     for (const { row } of batch.rowsOf(pduStream)) {
-      if (changesGuestAccess(row, engine.getSnapshot(row.head.roomId))) changed.add(row.head.roomId);
+      if (changesGuestAccess(row, engine)) changed.add(row.head.roomId);
     }
     for (const roomId of changed) {
       const snapshot = engine.getSnapshot(roomId);
@@ -103,10 +103,13 @@ export async function followGuestAccess(options: GuestAccessOptions): Promise<Di
 }
 
 function changesGuestAccess(
-  { stored, state, replacesNid, redacts }: PduRow,
-  snapshot: RoomSnapshot | undefined,
+  { stored, state, head, replacesNid, redacts }: PduRow,
+  engine: GuestAccessOptions['engine'],
 ): boolean {
-  if (redacts !== undefined) return snapshot?.get('m.room.guest_access', '')?.eventId === redacts.eventId;
+  if (redacts !== undefined) {
+    const current = engine.getSnapshot(head.roomId)?.get('m.room.guest_access', '');
+    return current?.eventId === redacts.eventId;
+  }
   // Where it replaces nothing, no guest can have joined.
   return stored.event.type === 'm.room.guest_access' && state !== undefined && replacesNid !== null;
 }

@@ -91,6 +91,8 @@ async function join(
 
 async function knock(options: MembershipOptions, actor: Actor, request: MembershipRequest): Promise<EventId> {
   requireNotSuspended(actor);
+  // By a state event, which they may send; the endpoint for knocking is closed to them.
+  if (actor.isGuest) throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot knock');
   requireProfileFields(request.content);
   await loadRoom(options.engine, request.roomId);
   const content = { ...(await options.loadProfile(actor.userId)), ...request.content };

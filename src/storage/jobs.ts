@@ -64,14 +64,17 @@ export async function insertJob(tx: Transaction, job: NewJob): Promise<number | 
   return row?.job_id;
 }
 
-/** The job's id; one of its kind that has begun for the subject is done once more when it ends. */
+/**
+ * The job's id; one of its kind that has begun for the subject is done once more when it ends. Whoever cancelled it before
+ * cannot have meant what is asked for now.
+ */
 export async function insertOrRepeatJob(tx: Transaction, job: NewJob): Promise<number> {
   const [row] = await tx.query(sql<{ job_id: number }>`
     insert into jobs (kind, subject, params, state, run_after, requested_by, created_at)
     values (${job.kind}, ${job.subject}, ${JSON.stringify(job.params)}, 'queued', ${job.runAfter}, ${job.requestedBy},
       ${job.createdAt})
     on conflict (kind, subject) where state in ('queued', 'running') do update
-      set again = jobs.again or jobs.state = 'running' or jobs.cursor is not null
+      set again = jobs.again or jobs.state = 'running' or jobs.cursor is not null, cancel_requested = false
     returning job_id`);
   if (row === undefined) throw new Error('a job was neither made nor found');
   return row.job_id;

@@ -49,6 +49,7 @@ describe('login tokens', () => {
     const made = await ask(user.token, { auth: passwordOf('twice') });
     assert.deepEqual([made.status, at(made.body, 'expires_in_ms')], [200, 120_000]);
     const token = textAt(made.body, 'login_token');
+    assert.match(token, /^hhl_[A-Za-z0-9]{32}$/, 'E1');
     const answers = await Promise.all(Array.from({ length: 10 }, () => use(token, { device_id: 'NEW' })));
     assert.deepEqual(
       answers.filter(({ status }) => status === 200).map(({ body }) => [at(body, 'user_id'), at(body, 'device_id')]),
@@ -133,6 +134,7 @@ describe('OpenID tokens', () => {
     const { status, body } = await ask(user.userId, user.token);
     assert.equal(status, 200);
     const token = textAt(body, 'access_token');
+    assert.match(token, /^hho_[A-Za-z0-9]{32}$/, 'E1');
     assert.deepEqual(body, { access_token: token, token_type: 'Bearer', matrix_server_name: 'hs1', expires_in: 3600 });
     const { openIdTokens } = server.accounts;
     assert.equal(await openIdTokens.findUser(token), user.userId);
@@ -169,6 +171,7 @@ describe('refresh tokens', () => {
 
   test('26: access tokens live as long as the configuration says, and then end softly', async () => {
     const session = await begin('configured');
+    assert.match(textAt(session, 'refresh_token'), /^hhr_[A-Za-z0-9]{22}_[A-Za-z0-9]{32}$/, 'E1');
     assert.equal(at(session, 'expires_in_ms'), 30_000);
     server.clock.advance(30_001);
     const answer = await open(session);

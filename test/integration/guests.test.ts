@@ -143,6 +143,8 @@ describe('guests', () => {
     const asState = { membership: 'join' };
     const memberPath = `/state/m.room.member/${encodeURIComponent(first.userId)}`;
     assert.deepEqual(brief(await as(first).call('PUT', memberPath, asState)), FORBIDDEN, 'by the state either');
+    const knock = { membership: 'knock' };
+    assert.deepEqual(brief(await as(first).call('PUT', memberPath, knock)), FORBIDDEN, 'nor do they knock');
 
     await room.setState('m.room.guest_access', { guest_access: 'can_join' });
     await as(first).join();

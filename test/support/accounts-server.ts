@@ -14,6 +14,7 @@ import { createProfiles, type Profiles } from '../../src/accounts/profiles.ts';
 import { createTokenLoader } from '../../src/accounts/token-loader.ts';
 import { adminServerEndpoints } from '../../src/api/admin/server.ts';
 import { synapseRegisterEndpoints } from '../../src/api/admin/synapse-register.ts';
+import { authFallbackEndpoints } from '../../src/api/client/auth-fallback.ts';
 import { capabilitiesEndpoints } from '../../src/api/client/capabilities.ts';
 import { devicesEndpoints } from '../../src/api/client/devices.ts';
 import { loginEndpoints } from '../../src/api/client/login.ts';
@@ -202,6 +203,7 @@ function accountEndpoints(accounts: Accounts, wiring: Wiring): readonly Endpoint
     ...capabilitiesEndpoints({ defaultRoomVersion: '12', isAdmin: async () => false, allowsLoginTokens }),
     ...registerEndpoints(accounts),
     ...registerAvailableEndpoints(accounts),
+    ...authFallbackEndpoints(accounts),
     ...loginEndpoints(login),
     ...loginTokenEndpoints(login),
     ...logoutEndpoints(accounts),
