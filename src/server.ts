@@ -79,6 +79,7 @@ import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
 import { claimServerIdentity } from './storage/server-identity.ts';
 import { Committer } from './streams/committer.ts';
 import { createHub, type Hub } from './streams/hub.ts';
+import { createIgnoredUsers } from './sync/ignored-users.ts';
 import { createSync } from './sync/sync.ts';
 
 export interface ServerOptions {
@@ -154,6 +155,8 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
     onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
     searchIndex,
+    ignoredUsers: stack.use(createIgnoredUsers({ database, hub })),
+    hub,
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const receipts = createReceipts({ database, committer, rooms: engine, clock });

@@ -4,13 +4,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { createSearchIndex } from '../../src/rooms/search-index.ts';
 import { at, entriesAt, listAt, textAt } from '../support/json.ts';
-import {
-  type RoomsServer,
-  saveAccountData,
-  startRoomsServer,
-  type TestRoom,
-  type TestUser,
-} from '../support/rooms-server.ts';
+import { ignore, type RoomsServer, startRoomsServer, type TestRoom, type TestUser } from '../support/rooms-server.ts';
 
 const CATEGORY = ['search_categories', 'room_events'] as const;
 
@@ -195,7 +189,7 @@ describe('search', () => {
     await bob.room(shared.roomId).send('guava of bob');
     await shared.send('guava of alice');
     assert.deepEqual(bodies(await search(alice, 'guava', { order_by: 'recent' })), ['guava of alice', 'guava of bob']);
-    await saveAccountData(server, alice.userId, 'm.ignored_user_list', { ignored_users: { [bob.userId]: {} } });
+    await ignore(server, alice.userId, bob.userId);
     const found = await search(alice, 'guava', { order_by: 'recent', event_context: {} });
     assert.deepEqual([bodies(found), at(found, 'count')], [['guava of alice'], 1]);
     const before = listAt(found, 'results', 0, 'context', 'events_before').map((event) => at(event, 'content', 'body'));
