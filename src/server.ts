@@ -55,6 +55,7 @@ import { createMedia } from './media/media.ts';
 import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
 import type { SigningKey } from './protocol/signing.ts';
+import { withMovedRoom } from './rooms/direct-rooms.ts';
 import type { Profile } from './rooms/profile.ts';
 import { createRooms, type Rooms } from './rooms/rooms.ts';
 import { createSearchIndex } from './rooms/search-index.ts';
@@ -152,7 +153,11 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     loadProfile: (userId) => loadRoomProfile(database, userId),
     isAdmin: async (userId) => (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true,
     copyPersonalSettings: ({ userIds, ...move }) =>
-      forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
+      forEachLimited(userIds, COPYING_USERS, async (userId) => {
+        await roomSettings.copy(userId, move);
+        const direct = { userId, roomId: undefined, type: 'm.direct' };
+        await accountData.update(direct, (content) => withMovedRoom(content, move));
+      }),
     onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
     searchIndex,
     ignoredUsers: stack.use(createIgnoredUsers({ database, hub })),

@@ -33,6 +33,7 @@ import { createEventSender, type EventSender } from './send-event.ts';
 import { createStateSetter, type SetState } from './set-state.ts';
 import { createHierarchy, type LoadHierarchy } from './space-hierarchy.ts';
 import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
+import { withPredecessors, withTombstones } from './upgrade-settings.ts';
 import { createUserDirectory, type SearchUsers } from './user-directory.ts';
 
 /** What a user keeps about a room. */
@@ -93,7 +94,7 @@ export function createRooms(options: RoomsOptions): Rooms {
   const access = createRoomAccess({ engine, database });
   const visibility = createVisibility({ engine, database });
   const events = createEventReading({ engine, access, visibility, ignoredUsers });
-  const memberships = createMemberships(shared);
+  const memberships = withPredecessors(createMemberships(shared), options);
   const history = createHistory({ engine, access, visibility, ignoredUsers });
   return {
     clock,
@@ -104,7 +105,7 @@ export function createRooms(options: RoomsOptions): Rooms {
     create: createRoomCreator(shared),
     memberships,
     sender: createEventSender(engine),
-    setState: createStateSetter({ engine, database, memberships }),
+    setState: withTombstones(createStateSetter({ engine, database, memberships }), options),
     aliases: createAliases(options),
     access,
     members: createRoomMembers({ engine, access, database }),
