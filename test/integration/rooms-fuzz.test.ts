@@ -15,7 +15,7 @@ const RUNS = 60;
 /** Long enough for the slowest machine; what takes this long hangs. */
 const HANGS_AFTER_MS = 30_000;
 
-describe('E6, limits 22 and 40: hostile requests to the endpoints of rooms', () => {
+describe('limits 22 and 40: hostile requests to the endpoints of rooms', () => {
   let server: RoomsServer;
   const known: string[] = [];
   before(async () => {

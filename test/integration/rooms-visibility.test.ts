@@ -301,7 +301,7 @@ async function syncedRoom({ user, room }: Scene): Promise<{ section: string; roo
   return { section: '', room: undefined };
 }
 
-describe('B5 and B11: what a user may read of a room', () => {
+describe('B5, B11 and limit 29: what a user may read of a room', () => {
   let server: RoomsServer;
   const scenes = new Map<string, Scene>();
   before(async () => {
