@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { createSearchIndex } from '../../src/rooms/search-index.ts';
@@ -242,6 +243,26 @@ describe('search', () => {
     }
     for (const term of ["'", '\\', ':*', '!!', '<->', '"', '\ud83d', "a'b\\c:*", '-', '--x', '(', 'a & & b']) {
       assert.equal(typeof at(await search(alice, term.toWellFormed()), 'count'), 'number', term);
+    }
+  });
+
+  test('the index follows without anybody searching, however often events come', async () => {
+    const room = await alice.createRoom();
+    const { database } = server.at.db;
+    const isIndexed = async (eventId: string): Promise<boolean> => {
+      const rows = await database.query<object>({
+        name: 'is_indexed',
+        text: 'select from event_search join events using (event_nid) where event_id = $1',
+        values: [eventId],
+      });
+      return rows.length > 0;
+    };
+    for (let round = 0; round < 3; round++) {
+      const eventId = await room.send(`unasked ${round}`);
+      for (let waited = 0; !(await isIndexed(eventId)); waited++) {
+        assert.ok(waited < 400, 'the index stands still');
+        await sleep(50);
+      }
     }
   });
 
