@@ -62,6 +62,7 @@ import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
 import type { SigningKey } from './protocol/signing.ts';
 import { followNotifications } from './push/follow-notifications.ts';
+import { withMovedRoom } from './rooms/direct-rooms.ts';
 import { createRooms } from './rooms/rooms.ts';
 import { createSearchIndex } from './rooms/search-index.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
@@ -83,6 +84,7 @@ import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
 import { claimServerIdentity } from './storage/server-identity.ts';
 import { Committer } from './streams/committer.ts';
 import { createHub, type Hub } from './streams/hub.ts';
+import { createIgnoredUsers } from './sync/ignored-users.ts';
 import { createSync } from './sync/sync.ts';
 
 export interface ServerOptions {
@@ -157,8 +159,14 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     loadProfile,
     isAdmin,
     copyPersonalSettings: ({ userIds, ...move }) =>
-      forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
+      forEachLimited(userIds, COPYING_USERS, async (userId) => {
+        await roomSettings.copy(userId, move);
+        const direct = { userId, roomId: undefined, type: 'm.direct' };
+        await accountData.update(direct, (content) => withMovedRoom(content, move));
+      }),
     searchIndex,
+    ignoredUsers: stack.use(createIgnoredUsers({ database, hub })),
+    hub,
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const receipts = createReceipts({ database, committer, rooms: engine, clock });

@@ -9,6 +9,7 @@ import type { RoomEngine } from '../engine/types.ts';
 import type { Visibility, VisibleEvent } from '../engine/visible-events.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { TimelineEvent } from '../storage/events.ts';
+import { type IgnoredUsers, isIgnored } from './ignored-users.ts';
 import { isWorldReadable, type ReadableRoom, type RoomAccess } from './room-access.ts';
 
 /** Bounds one request, whatever the filter lets through; the client goes on from `end`. */
@@ -48,13 +49,15 @@ export interface HistoryOptions {
   readonly engine: Pick<RoomEngine, 'loadTimeline' | 'loadStateEntries'>;
   readonly access: RoomAccess;
   readonly visibility: Visibility;
+  readonly ignoredUsers: IgnoredUsers;
 }
 
 export function createHistory(options: HistoryOptions): History {
   return {
     async loadMessages(reader, roomId, request) {
       const room = await options.access.loadReadable(reader.userId, roomId);
-      return loadPage(options, { reader, room }, request);
+      const passes = await withoutIgnored(options.ignoredUsers, reader, request.passes);
+      return loadPage(options, { reader, room }, { ...request, passes });
     },
 
     async loadSenders(roomId, events) {
@@ -66,6 +69,16 @@ export function createHistory(options: HistoryOptions): History {
       return senders.flatMap((sender) => entries.get(stateNid, 'm.room.member', sender) ?? []);
     },
   };
+}
+
+/** What passes, but for what users said whom the reader ignores. */
+export async function withoutIgnored(
+  ignoredUsers: IgnoredUsers,
+  { userId }: Reader,
+  passes: EventPredicate,
+): Promise<EventPredicate> {
+  const ignored = await ignoredUsers.load(userId);
+  return ignored.size === 0 ? passes : (event) => !isIgnored(event.event, ignored) && passes(event);
 }
 
 interface Viewer {

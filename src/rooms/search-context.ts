@@ -12,6 +12,7 @@ import type { JsonObject } from '../protocol/pdu.ts';
 import type { Transaction } from '../storage/database.ts';
 import { listNearby, type NearbyEvent } from '../storage/search.ts';
 import type { Reader } from './history.ts';
+import { isIgnored } from './ignored-users.ts';
 import { loadRelated } from './load-related.ts';
 
 export interface ContextSize {
@@ -89,9 +90,7 @@ async function loadOfRoom(
   const stored = await loadRelated(options.database, view.snapshot.version, distinct);
   const visible = await options.visibility.filterVisible(stored, view.reader, view.snapshot);
   const shown = new Map(
-    visible
-      .filter(({ event }) => event.stateKey !== undefined || !view.ignored.has(event.sender))
-      .map((event) => [event.nid, event]),
+    visible.filter(({ event }) => !isIgnored(event, view.ignored)).map((event) => [event.nid, event]),
   );
   const surroundings = events.map((event) => {
     const around = near

@@ -58,8 +58,6 @@ export function createSearchIndex(options: SearchIndexOptions): SearchIndex & As
   let isClosed = false;
 
   async function run(): Promise<void> {
-    resting?.[Symbol.dispose]();
-    resting = undefined;
     reached ??= await loadIndexPosition(database, writerId);
     while (reached < wanted && !isClosed) reached = await indexPart(reached, wanted);
   }
@@ -89,12 +87,18 @@ export function createSearchIndex(options: SearchIndexOptions): SearchIndex & As
       })
       .finally(() => {
         running = undefined;
+        // Something came while the last part was written.
+        if (reached !== undefined && reached < wanted) rest(REST_MS);
       });
     return running;
   }
 
   function rest(delay: number): void {
-    if (!isClosed) resting ??= clock.after(delay, () => void start());
+    if (isClosed) return;
+    resting ??= clock.after(delay, () => {
+      resting = undefined;
+      void start();
+    });
   }
 
   const following = hub.follow((batch) => {

@@ -22,7 +22,7 @@ import {
 } from '../storage/search.ts';
 import { SEARCHABLE_TYPES } from '../storage/search-index.ts';
 import type { Reader } from './history.ts';
-import { loadIgnoredUsers } from './ignored-users.ts';
+import type { IgnoredUsers } from './ignored-users.ts';
 import { loadRelated } from './load-related.ts';
 import { type ContextSize, loadSearchContexts, type SearchContext } from './search-context.ts';
 import { type SearchIndex, TEXT_KEYS } from './search-index.ts';
@@ -68,6 +68,7 @@ export interface SearchOptions {
   readonly database: Transaction;
   readonly visibility: Visibility;
   readonly index: SearchIndex;
+  readonly ignoredUsers: IgnoredUsers;
 }
 
 /** PostgreSQL refuses words of 2 KB; nobody types a longer search. */
@@ -86,7 +87,7 @@ export function createSearch(options: SearchOptions): SearchRooms {
     }
     const [searchable, ignored] = await Promise.all([
       listSearchableRooms(database, reader.userId),
-      loadIgnoredUsers(database, reader.userId),
+      options.ignoredUsers.load(reader.userId),
       index.catchUp(),
     ]);
     const isSelected = compileRoomSelection(request.filter);

@@ -90,3 +90,14 @@ export async function listAccountDataOf(
     where user_id = any(${textArray(userIds)}::text[]) and room_id = '' and type = any(${textArray(types)}::text[])`);
   return rows.map(({ user_id, type, content }) => ({ userId: user_id, roomId: undefined, type, content }));
 }
+
+/** All that a user keeps about one room, the latest change first. */
+export async function listRoomAccountData(
+  tx: Transaction,
+  userId: UserId,
+  roomId: RoomId,
+): Promise<readonly { readonly type: string; readonly content: JsonObject }[]> {
+  const rows = await tx.query(sql<{ type: string; content: string }>`
+    select type, content from account_data where user_id = ${userId} and room_id = ${roomId} order by position desc`);
+  return rows.map(({ type, content }) => ({ type, content: JSON.parse(content) as JsonObject }));
+}

@@ -54,3 +54,27 @@ export async function markForgotten(tx: Transaction, { roomId, userId }: RoomMem
     update memberships set forgotten = true
     where room_id = ${roomId} and user_id = ${userId} and membership in ('leave', 'ban')`);
 }
+
+export interface MutualRooms {
+  readonly roomIds: readonly RoomId[];
+  /** Before and behind the page as well. */
+  readonly count: number;
+}
+
+/** The rooms behind the given one that both users are joined to. */
+export async function listMutualRooms(
+  tx: Transaction,
+  users: readonly [UserId, UserId],
+  { after, limit }: { readonly after: string; readonly limit: number },
+): Promise<MutualRooms> {
+  const rows = await tx.query(sql<{ room_id: RoomId; count: number; is_behind: boolean }>`
+    select room_id, count(*) over () as count, room_id > ${after} as is_behind
+    from memberships mine join memberships theirs using (room_id)
+    where mine.user_id = ${users[0]} and mine.membership = 'join'
+      and theirs.user_id = ${users[1]} and theirs.membership = 'join'
+    order by is_behind desc, room_id limit ${limit}`);
+  return {
+    roomIds: rows.filter((row) => row.is_behind).map((row) => row.room_id),
+    count: rows[0]?.count ?? 0,
+  };
+}

@@ -1,16 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { createSearchIndex } from '../../src/rooms/search-index.ts';
 import { at, entriesAt, listAt, textAt } from '../support/json.ts';
-import {
-  type RoomsServer,
-  saveAccountData,
-  startRoomsServer,
-  type TestRoom,
-  type TestUser,
-} from '../support/rooms-server.ts';
+import { ignore, type RoomsServer, startRoomsServer, type TestRoom, type TestUser } from '../support/rooms-server.ts';
 
 const CATEGORY = ['search_categories', 'room_events'] as const;
 
@@ -195,7 +190,7 @@ describe('search', () => {
     await bob.room(shared.roomId).send('guava of bob');
     await shared.send('guava of alice');
     assert.deepEqual(bodies(await search(alice, 'guava', { order_by: 'recent' })), ['guava of alice', 'guava of bob']);
-    await saveAccountData(server, alice.userId, 'm.ignored_user_list', { ignored_users: { [bob.userId]: {} } });
+    await ignore(server, alice.userId, bob.userId);
     const found = await search(alice, 'guava', { order_by: 'recent', event_context: {} });
     assert.deepEqual([bodies(found), at(found, 'count')], [['guava of alice'], 1]);
     const before = listAt(found, 'results', 0, 'context', 'events_before').map((event) => at(event, 'content', 'body'));
@@ -248,6 +243,26 @@ describe('search', () => {
     }
     for (const term of ["'", '\\', ':*', '!!', '<->', '"', '\ud83d', "a'b\\c:*", '-', '--x', '(', 'a & & b']) {
       assert.equal(typeof at(await search(alice, term.toWellFormed()), 'count'), 'number', term);
+    }
+  });
+
+  test('the index follows without anybody searching, however often events come', async () => {
+    const room = await alice.createRoom();
+    const { database } = server.at.db;
+    const isIndexed = async (eventId: string): Promise<boolean> => {
+      const rows = await database.query<object>({
+        name: 'is_indexed',
+        text: 'select from event_search join events using (event_nid) where event_id = $1',
+        values: [eventId],
+      });
+      return rows.length > 0;
+    };
+    for (let round = 0; round < 3; round++) {
+      const eventId = await room.send(`unasked ${round}`);
+      for (let waited = 0; !(await isIndexed(eventId)); waited++) {
+        assert.ok(waited < 400, 'the index stands still');
+        await sleep(50);
+      }
     }
   });
 

@@ -142,6 +142,7 @@ async function start(
     isAdmin: async () => false,
     copyPersonalSettings: async () => undefined,
     searchIndex: { catchUp: async () => undefined },
+    ignoredUsers: { load: async () => new Set() },
   });
   const rateLimiter = createRateLimiter({ clock, limits: options.limits ?? {} });
   const adminSecret = createAdminSecret({ secret: options.psk, rateLimiter });

@@ -6,6 +6,7 @@
 import { Type } from 'typebox';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import { MatrixError } from '../../protocol/errors.ts';
+import { isServerName } from '../../protocol/ids.ts';
 import type { JsonObject } from '../../protocol/pdu.ts';
 import { loadPublicRooms, type PublicRoomsRequest } from '../../rooms/public-rooms.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
@@ -102,6 +103,9 @@ async function answerPublicRooms(
   server: string | undefined,
   request: PublicRoomsRequest,
 ): Promise<JsonObject> {
+  if (server !== undefined && !isServerName(server)) {
+    throw new MatrixError('M_INVALID_PARAM', 'server is not the name of a server');
+  }
   if (server !== undefined && server !== serverName) {
     throw new MatrixError('M_UNKNOWN', 'The directories of other servers cannot be asked', { status: 502 });
   }

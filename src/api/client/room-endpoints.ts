@@ -16,6 +16,8 @@ import { joiningEndpoints } from './joining.ts';
 import { kickingEndpoints } from './kicking.ts';
 import { knockingEndpoints } from './knocking.ts';
 import { leavingEndpoints } from './leaving.ts';
+import { mutualRoomsEndpoints } from './mutual-rooms.ts';
+import { peekingEndpoints } from './peeking-events.ts';
 import { redactionEndpoints } from './redaction.ts';
 import { relationEndpoints } from './relations.ts';
 import { reportEndpoints } from './reports.ts';
@@ -56,6 +58,8 @@ export function roomEndpoints(rooms: Rooms): readonly Endpoint[] {
     ...spaceHierarchyEndpoints(rooms),
     ...reportEndpoints(rooms),
     ...searchEndpoints(rooms),
+    ...peekingEndpoints(rooms),
+    ...mutualRoomsEndpoints(rooms),
     ...userDirectoryEndpoints(rooms),
     ...thirdPartyLookupEndpoints(),
   ];
