@@ -21,6 +21,7 @@ import { mediaPreviewEndpoints } from './api/client/media-preview.ts';
 import { mediaUploadEndpoints } from './api/client/media-upload.ts';
 import { createNotificationEndpoints } from './api/client/notifications.ts';
 import { passwordEndpoints } from './api/client/password.ts';
+import { createPresenceEndpoints } from './api/client/presence.ts';
 import { profileEndpoints } from './api/client/profile.ts';
 import { createPushRuleEndpoints } from './api/client/push-rules.ts';
 import { createReadMarkerEndpoints } from './api/client/read-markers.ts';
@@ -39,7 +40,9 @@ import { type Config, loadConfig } from './config/load.ts';
 import { loadOrCreateSigningKey } from './config/signing-key.ts';
 import { createRoomEngine } from './engine/room-engine.ts';
 import { createVisibility } from './engine/visible-events.ts';
+import { createPresence } from './ephemeral/presence.ts';
 import { createReceipts } from './ephemeral/receipts.ts';
+import { createSharedRooms } from './ephemeral/shared-rooms.ts';
 import { createTyping } from './ephemeral/typing.ts';
 import { createAdminSecret } from './http/admin-secret.ts';
 import { Authenticator } from './http/authenticate.ts';
@@ -165,8 +168,23 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       serverName,
     }),
   );
+  const sharedRooms = stack.use(createSharedRooms({ database, hub }));
+  const presence = config.presence.enabled
+    ? stack.use(createPresence({ database, hub, clock, logger: logger.child({ module: 'presence' }) }))
+    : undefined;
   const sync = stack.use(
-    createSync({ database, engine, visibility, typing, unread: notifications, hub, committer, clock }),
+    createSync({
+      database,
+      engine,
+      visibility,
+      typing,
+      unread: notifications,
+      presenceParts: presence === undefined ? undefined : { presence, sharedRooms },
+      hub,
+      committer,
+      clock,
+      logger: logger.child({ module: 'sync' }),
+    }),
   );
   measureDatabase(metrics, opened);
   metrics.gauge({ name: 'sync_waiting', help: 'Clients that wait in a long poll', read: () => sync.waiting });
@@ -263,6 +281,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...createSyncEndpoints({ sync }),
     ...createFilterEndpoints(sync),
     ...createTypingEndpoints({ typing, rooms: engine }),
+    ...createPresenceEndpoints({ presence, sharedRooms, clock }),
     ...createReceiptEndpoints({ receipts }),
     ...createReadMarkerEndpoints({ receipts }),
     ...createAccountDataEndpoints({ accountData, pushRules }),

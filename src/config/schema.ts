@@ -195,6 +195,9 @@ export const schema = section('', {
       { default: [{ type: 'stdout', format: 'pretty', min_level: 'info' }] },
     ),
   }),
+  presence: section('Who is online.', {
+    enabled: value(is.boolean, 'Whether users see it of those that they share a room with.', { default: true }),
+  }),
   metrics: section('Prometheus metrics, on a listener of their own: they are not for everybody.', {
     enabled: value(is.boolean, 'Whether to serve /metrics.', { default: false }),
     address: value(is.ipAddress, 'The address to listen on.', { default: '127.0.0.1' }),

@@ -36,3 +36,11 @@ export async function markForgotten(tx: Transaction, { roomId, userId }: RoomMem
     update memberships set forgotten = true
     where room_id = ${roomId} and user_id = ${userId} and membership in ('leave', 'ban')`);
 }
+
+/** The rooms that each of the users has joined. */
+export async function listJoinedRooms(tx: Transaction, userIds: readonly UserId[]): Promise<readonly RoomMember[]> {
+  const rows = await tx.query(sql<{ room_id: RoomId; user_id: UserId }>`
+    select room_id, user_id from memberships
+    where user_id = any(${textArray(userIds)}::text[]) and membership = 'join'`);
+  return rows.map(({ room_id, user_id }) => ({ roomId: room_id, userId: user_id }));
+}
