@@ -19,9 +19,7 @@ import { logoutEndpoints } from './api/client/logout.ts';
 import { mediaEndpoints } from './api/client/media.ts';
 import { mediaPreviewEndpoints } from './api/client/media-preview.ts';
 import { mediaUploadEndpoints } from './api/client/media-upload.ts';
-import { createNotificationEndpoints } from './api/client/notifications.ts';
 import { passwordEndpoints } from './api/client/password.ts';
-import { createPresenceEndpoints } from './api/client/presence.ts';
 import { profileEndpoints } from './api/client/profile.ts';
 import { createPushRuleEndpoints } from './api/client/push-rules.ts';
 import { createReadMarkerEndpoints } from './api/client/read-markers.ts';
@@ -40,9 +38,7 @@ import { type Config, loadConfig } from './config/load.ts';
 import { loadOrCreateSigningKey } from './config/signing-key.ts';
 import { createRoomEngine } from './engine/room-engine.ts';
 import { createVisibility } from './engine/visible-events.ts';
-import { createPresence } from './ephemeral/presence.ts';
 import { createReceipts } from './ephemeral/receipts.ts';
-import { createSharedRooms } from './ephemeral/shared-rooms.ts';
 import { createTyping } from './ephemeral/typing.ts';
 import { createAdminSecret } from './http/admin-secret.ts';
 import { Authenticator } from './http/authenticate.ts';
@@ -59,7 +55,6 @@ import { createMedia } from './media/media.ts';
 import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
 import type { SigningKey } from './protocol/signing.ts';
-import { followNotifications } from './push/follow-notifications.ts';
 import type { Profile } from './rooms/profile.ts';
 import { createRooms, type Rooms } from './rooms/rooms.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
@@ -74,6 +69,7 @@ import {
   secretOption,
   wellKnown,
 } from './server-options.ts';
+import { createPush } from './server-push.ts';
 import { loadAccountByLocalpart } from './storage/accounts.ts';
 import type { Database } from './storage/database.ts';
 import { listRoomsOfUser } from './storage/memberships.ts';
@@ -157,35 +153,10 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
-  const notifications = stack.use(
-    followNotifications({
-      database,
-      hub,
-      committer,
-      rooms: engine,
-      clock,
-      logger: logger.child({ module: 'push' }),
-      serverName,
-    }),
-  );
-  const sharedRooms = stack.use(createSharedRooms({ database, hub }));
-  const presence = config.presence.enabled
-    ? stack.use(createPresence({ database, hub, clock, logger: logger.child({ module: 'presence' }) }))
-    : undefined;
-  const sync = stack.use(
-    createSync({
-      database,
-      engine,
-      visibility,
-      typing,
-      unread: notifications,
-      presenceParts: presence === undefined ? undefined : { presence, sharedRooms },
-      hub,
-      committer,
-      clock,
-      logger: logger.child({ module: 'sync' }),
-    }),
-  );
+  const build = await loadBuildInfo();
+  const shared = { config, database, hub, committer, engine, clock, logger, serverName };
+  const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
+  const sync = stack.use(createSync({ ...push, database, engine, visibility, typing, hub, committer, clock, logger }));
   measureDatabase(metrics, opened);
   metrics.gauge({ name: 'sync_waiting', help: 'Clients that wait in a long poll', read: () => sync.waiting });
   const rateLimiter = createRateLimiter({ clock, limits: rateLimits(config) });
@@ -212,9 +183,9 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
     propagateProfile: (userId, profile) => rooms.memberships.propagateProfile(userId, profile),
     isReserved: (localpart) => localpart === NOTICES_LOCALPART,
+    onDevicesDeleted: (userId, deviceIds) => push.pushers.deleteOfDevices(userId, deviceIds),
     onDeactivated: (userId) => leaveAllRooms({ database, rooms, logger }, userId),
   });
-  const build = await loadBuildInfo();
   const media = stack.use(
     await createMedia({
       ...mediaSettings(live, build.short),
@@ -281,13 +252,12 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...createSyncEndpoints({ sync }),
     ...createFilterEndpoints(sync),
     ...createTypingEndpoints({ typing, rooms: engine }),
-    ...createPresenceEndpoints({ presence, sharedRooms, clock }),
     ...createReceiptEndpoints({ receipts }),
     ...createReadMarkerEndpoints({ receipts }),
     ...createAccountDataEndpoints({ accountData, pushRules }),
     ...createTagEndpoints({ accountData }),
     ...createPushRuleEndpoints({ pushRules }),
-    ...createNotificationEndpoints({ notifications, writerId: WRITER_ID, clock }),
+    ...push.endpoints,
     ...createVoipEndpoints(),
     ...synapseRegisterEndpoints({
       ...accounts,

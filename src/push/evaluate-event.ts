@@ -104,7 +104,7 @@ type Candidacy = Pick<Evaluation, 'event' | 'room' | 'subject'>;
 
 function findCandidates(options: EvaluationOptions, { event, room, subject }: Candidacy): ReadonlySet<UserId> {
   const { serverName, personalRules } = options;
-  const candidates = new Set<UserId>(specialMembers(personalRules, room));
+  const candidates = new Set<UserId>(personalRules.special.joined(room));
   const isLocal = (userId: string): userId is UserId => userId.endsWith(`:${serverName}`);
   const { stateKey } = event;
   if (event.type === 'm.room.member' && stateKey !== undefined && isLocal(stateKey)) candidates.add(stateKey);
@@ -122,29 +122,8 @@ function findCandidates(options: EvaluationOptions, { event, room, subject }: Ca
   return candidates;
 }
 
-interface Special {
-  readonly serial: number;
-  readonly users: readonly UserId[];
-}
-
-// Snapshots share their members for as long as none changes, so both lists are made once per change of them.
-const specialOf = new WeakMap<object, Special>();
+// Snapshots share their members for as long as none changes, so the names are gathered once per change of them.
 const names = new WeakMap<object, readonly MemberNames[]>();
-
-/** The joined members who have rules of their own. */
-function specialMembers({ special, serial }: PersonalRules, room: PushRoomState): readonly UserId[] {
-  if (special.size === 0) return [];
-  const known = specialOf.get(room.parts.members);
-  if (known?.serial === serial) return known.users;
-  const users =
-    special.size <= room.joinedCount
-      ? [...special].filter((userId) => room.membershipOf(userId) === 'join')
-      : joined(room)
-          .map(({ userId }) => userId)
-          .filter((userId) => special.has(userId));
-  specialOf.set(room.parts.members, { serial, users });
-  return users;
-}
 
 interface MemberNames {
   readonly userId: UserId;

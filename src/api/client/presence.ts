@@ -49,6 +49,7 @@ export function createPresenceEndpoints(options: PresenceEndpointsOptions): read
       method: 'PUT',
       path: clientPaths('/presence/{userId}/status'),
       auth: 'user',
+      rateLimit: 'presence',
       body: Body,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3presenceuseridstatus',
       async handle({ requester, params, body }) {
