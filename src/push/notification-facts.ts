@@ -2,6 +2,7 @@
  * What the follower of notifications does with each fact of the stream: events are held against the push rules, joins
  * start a count, redactions take notifications back, receipts and personal rules change what comes after.
  */
+import type { Clock } from '../lib/clock.ts';
 import type { ServerName, UserId } from '../protocol/ids.ts';
 import { type AccountDataRow, accountDataStream } from '../storage/account-data.ts';
 import type { Database } from '../storage/database.ts';
@@ -55,6 +56,7 @@ export interface FactTakerOptions {
   readonly database: Database;
   readonly rooms: PushRooms;
   readonly serverName: ServerName;
+  readonly clock: Clock;
   readonly personalRules: PersonalRules;
   readonly log: NotificationLog;
   readonly unread: Unread;

@@ -8,6 +8,7 @@ import { createFilterEndpoints } from '../../src/api/client/filter.ts';
 import { createNotificationEndpoints } from '../../src/api/client/notifications.ts';
 import { createPresenceEndpoints } from '../../src/api/client/presence.ts';
 import { createPushRuleEndpoints } from '../../src/api/client/push-rules.ts';
+import { createPusherEndpoints } from '../../src/api/client/pushers.ts';
 import { createReadMarkerEndpoints } from '../../src/api/client/read-markers.ts';
 import { createReceiptEndpoints } from '../../src/api/client/receipts.ts';
 import { createSyncEndpoints } from '../../src/api/client/sync.ts';
@@ -19,6 +20,7 @@ import { createHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
+import { createPushers } from '../../src/push/pushers.ts';
 import { ALICE, BOB, createPublicRoom, createTestEngine, member, message } from '../support/engine.ts';
 import { listAt, textAt, at as valueAt } from '../support/json.ts';
 import { TestUser, userId } from '../support/rooms-server.ts';
@@ -28,6 +30,11 @@ async function start() {
   const at = await createTestEngine();
   const client = createTestSync(at);
   const { sync, typing, receipts, accountData, pushRules, notifications, presence, sharedRooms } = client;
+  const pushers = createPushers({
+    database: at.db.database,
+    getPosition: () => at.committer.position,
+    allowsHttp: false,
+  });
   const http = createHttpServer({
     endpoints: [
       ...createSyncEndpoints({ sync }),
@@ -40,6 +47,7 @@ async function start() {
       ...createPushRuleEndpoints({ pushRules }),
       ...createNotificationEndpoints({ notifications, writerId: 1, clock: systemClock }),
       ...createPresenceEndpoints({ presence, sharedRooms, clock: systemClock }),
+      ...createPusherEndpoints({ pushers }),
       ...createVoipEndpoints(),
     ],
     listeners: [{ address: '127.0.0.1', port: 0 }],
@@ -165,6 +173,33 @@ test('notifications are listed page by page, with what was read and what was hig
   assert.deepEqual((await list('?only=highlight')).lines, [mention]);
   assert.deepEqual(listAt(await alice.ok('GET', '/notifications'), 'notifications').length, 1);
   assert.equal(await refusal(bob.call('GET', '/notifications?from=x')), '400 M_INVALID_PARAM');
+});
+
+test('pushers are set, listed and deleted by their user', async () => {
+  await using server = await start();
+  const { alice, bob } = server;
+  const pusher = {
+    kind: 'http',
+    app_id: 'an.app',
+    pushkey: 'a key',
+    app_display_name: 'App',
+    device_display_name: 'Phone',
+    profile_tag: 'tag',
+    lang: 'en',
+    data: { url: 'https://push.example/_matrix/push/v1/notify', format: 'event_id_only' },
+  };
+  await alice.ok('POST', '/pushers/set', pusher);
+  assert.deepEqual(await alice.ok('GET', '/pushers'), { pushers: [pusher] });
+  assert.deepEqual(await bob.ok('GET', '/pushers'), { pushers: [] });
+  const { lang: _, ...incomplete } = pusher;
+  assert.equal(await refusal(alice.call('POST', '/pushers/set', incomplete)), '400 M_MISSING_PARAM');
+  assert.equal(
+    await refusal(alice.call('POST', '/pushers/set', { ...pusher, data: { url: 'http://a' } })),
+    '400 M_INVALID_PARAM',
+  );
+  assert.equal(await refusal(alice.call('POST', '/pushers/set', { ...pusher, pushkey: 5 })), '400 M_BAD_JSON');
+  await alice.ok('POST', '/pushers/set', { kind: null, app_id: 'an.app', pushkey: 'a key' });
+  assert.deepEqual(await alice.ok('GET', '/pushers'), { pushers: [] });
 });
 
 test('presence is set by oneself and seen by those who share a room', async () => {
