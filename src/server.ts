@@ -22,7 +22,6 @@ import { logoutEndpoints } from './api/client/logout.ts';
 import { mediaEndpoints } from './api/client/media.ts';
 import { mediaPreviewEndpoints } from './api/client/media-preview.ts';
 import { mediaUploadEndpoints } from './api/client/media-upload.ts';
-import { createNotificationEndpoints } from './api/client/notifications.ts';
 import { openIdEndpoints } from './api/client/openid.ts';
 import { passwordEndpoints } from './api/client/password.ts';
 import { profileEndpoints } from './api/client/profile.ts';
@@ -61,7 +60,6 @@ import { createMedia } from './media/media.ts';
 import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
 import type { SigningKey } from './protocol/signing.ts';
-import { followNotifications } from './push/follow-notifications.ts';
 import { withMovedRoom } from './rooms/direct-rooms.ts';
 import { createRooms } from './rooms/rooms.ts';
 import { createSearchIndex } from './rooms/search-index.ts';
@@ -78,6 +76,7 @@ import {
   secretOption,
   wellKnown,
 } from './server-options.ts';
+import { createPush } from './server-push.ts';
 import { loadAccountByLocalpart } from './storage/accounts.ts';
 import { type OpenDatabase, openDatabase } from './storage/open-database.ts';
 import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
@@ -170,20 +169,10 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
-  const notifications = stack.use(
-    followNotifications({
-      database,
-      hub,
-      committer,
-      rooms: engine,
-      clock,
-      logger: logger.child({ module: 'push' }),
-      serverName,
-    }),
-  );
-  const sync = stack.use(
-    createSync({ database, engine, visibility, typing, unread: notifications, hub, committer, clock }),
-  );
+  const build = await loadBuildInfo();
+  const shared = { config, database, hub, committer, engine, clock, logger, serverName };
+  const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
+  const sync = stack.use(createSync({ ...push, database, engine, visibility, typing, hub, committer, clock, logger }));
   measureDatabase(metrics, opened);
   metrics.gauge({ name: 'sync_waiting', help: 'Clients that wait in a long poll', read: () => sync.waiting });
   const rateLimiter = createRateLimiter({ clock, limits: rateLimits(config) });
@@ -210,8 +199,8 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
     accessTokenLifetimeMs: () => live.config.sessions.accessTokenLifetime,
     isReserved,
+    onDevicesDeleted: (userId, deviceIds) => push.pushers.deleteOfDevices(userId, deviceIds),
   });
-  const build = await loadBuildInfo();
   const media = stack.use(
     await createMedia({
       ...mediaSettings(live, build.short),
@@ -294,7 +283,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...createAccountDataEndpoints({ accountData, pushRules }),
     ...createTagEndpoints({ accountData }),
     ...createPushRuleEndpoints({ pushRules }),
-    ...createNotificationEndpoints({ notifications, writerId: WRITER_ID, clock }),
+    ...push.endpoints,
     ...createVoipEndpoints(),
     ...synapseRegisterEndpoints({
       ...accounts,

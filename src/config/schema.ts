@@ -236,6 +236,21 @@ export const schema = section('', {
       { default: [{ type: 'stdout', format: 'pretty', min_level: 'info' }] },
     ),
   }),
+  presence: section('Who is online.', {
+    enabled: value(is.boolean, 'Whether users see it of those that they share a room with.', { default: true }),
+  }),
+  push: section('Notifications to devices that do not sync, by the push gateways that clients name.', {
+    enabled: value(is.boolean, 'Whether to send any.', { default: true }),
+    allow_http: value(is.boolean, 'Whether gateways may be without TLS: for development and private networks.', {
+      default: false,
+    }),
+    allowed_networks: value(is.listOf(is.network), 'Networks that may be reached although they are not public.', {
+      default: [],
+    }),
+    denied_networks: value(is.listOf(is.network), 'Networks that may not be reached although they are public.', {
+      default: [],
+    }),
+  }),
   metrics: section('Prometheus metrics, on a listener of their own: they are not for everybody.', {
     enabled: value(is.boolean, 'Whether to serve /metrics.', { default: false }),
     address: value(is.ipAddress, 'The address to listen on.', { default: '127.0.0.1' }),

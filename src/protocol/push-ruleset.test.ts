@@ -92,7 +92,7 @@ describe('placePushRule', () => {
     assert.equal(order(base), `.abc${AFTER}`);
   });
 
-  test('puts a rule before or after another, at the edges too', () => {
+  test('C15: puts a rule before or after another, at the edges too', () => {
     assert.equal(order(place(base, 'x', { before: 'a' })), `.xabc${AFTER}`);
     assert.equal(order(place(base, 'x', { before: 'c' })), `.abxc${AFTER}`);
     assert.equal(order(place(base, 'x', { after: 'a' })), `.axbc${AFTER}`);
@@ -130,7 +130,7 @@ describe('placePushRule', () => {
     );
   });
 
-  test('bounds the number of rules, yet lets them be replaced', () => {
+  test('C15: bounds the number of rules, yet lets them be replaced', () => {
     const many = Array.from({ length: MAX_PUSH_RULES - 3 }, (_, index) => rule(`${index}`));
     const full = { ...base, content: many };
     assert.equal(refused(placePushRule(full, 'override', { rule: rule('x') })), 'M_TOO_LARGE');

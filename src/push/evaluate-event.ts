@@ -5,6 +5,7 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
  */
+import type { Clock } from '../lib/clock.ts';
 import { foldCase } from '../lib/glob.ts';
 import { localpartOf, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
@@ -22,6 +23,7 @@ export interface EvaluationOptions {
   readonly personalRules: PersonalRules;
   readonly rooms: Pick<PushRooms, 'loadEvent'>;
   readonly serverName: ServerName;
+  readonly clock: Clock;
 }
 
 export interface PlacedEvent {
@@ -31,6 +33,9 @@ export interface PlacedEvent {
 
 /** Mentions looked at; a message of full size holds more ids than that, but no room reads it. */
 const MAX_MENTIONS = 1_000;
+
+/** Many rules of many users may take long: so long at a stretch, and then others have their turn. */
+const MAX_SLICE_MS = 10;
 
 /** The predefined rules, without those that are about one user. */
 const COMMON_RULES = createCommonRules();
@@ -77,7 +82,12 @@ async function findExceptions(
   const candidates = [...findCandidates(options, { event, room, subject })].filter((userId) => userId !== event.sender);
   if (candidates.length === 0) return exceptions;
   const personal = await options.personalRules.load(candidates);
+  let since = options.clock.monotonic();
   for (const userId of candidates) {
+    if (options.clock.monotonic() - since > MAX_SLICE_MS) {
+      await new Promise((resolve) => setImmediate(resolve));
+      since = options.clock.monotonic();
+    }
     const { rules, ignored } = personal.get(userId) ?? {};
     if (rules === undefined || ignored === undefined) continue;
     const displayName = displayNameOf(room.get('m.room.member', userId)?.content);
@@ -91,9 +101,17 @@ async function findExceptions(
 
 const NOTHING: NotificationOutcome = { notify: false, highlight: false, tweaks: undefined };
 
-function toOutcome({ notify, highlight, tweaks }: PushOutcome): NotificationOutcome {
+// Each compiled rule has one outcome for all events.
+const outcomes = new WeakMap<PushOutcome, NotificationOutcome>();
+
+function toOutcome(outcome: PushOutcome): NotificationOutcome {
+  const { notify, highlight, tweaks } = outcome;
   if (!notify) return NOTHING;
-  return { notify, highlight, tweaks: Object.keys(tweaks).length === 0 ? undefined : JSON.stringify(tweaks) };
+  const known = outcomes.get(outcome);
+  if (known !== undefined) return known;
+  const made = { notify, highlight, tweaks: Object.keys(tweaks).length === 0 ? undefined : JSON.stringify(tweaks) };
+  outcomes.set(outcome, made);
+  return made;
 }
 
 function isSame(a: NotificationOutcome, b: NotificationOutcome): boolean {
@@ -104,7 +122,7 @@ type Candidacy = Pick<Evaluation, 'event' | 'room' | 'subject'>;
 
 function findCandidates(options: EvaluationOptions, { event, room, subject }: Candidacy): ReadonlySet<UserId> {
   const { serverName, personalRules } = options;
-  const candidates = new Set<UserId>(specialMembers(personalRules, room));
+  const candidates = new Set<UserId>(personalRules.special.joined(room));
   const isLocal = (userId: string): userId is UserId => userId.endsWith(`:${serverName}`);
   const { stateKey } = event;
   if (event.type === 'm.room.member' && stateKey !== undefined && isLocal(stateKey)) candidates.add(stateKey);
@@ -122,29 +140,8 @@ function findCandidates(options: EvaluationOptions, { event, room, subject }: Ca
   return candidates;
 }
 
-interface Special {
-  readonly serial: number;
-  readonly users: readonly UserId[];
-}
-
-// Snapshots share their members for as long as none changes, so both lists are made once per change of them.
-const specialOf = new WeakMap<object, Special>();
+// Snapshots share their members for as long as none changes, so the names are gathered once per change of them.
 const names = new WeakMap<object, readonly MemberNames[]>();
-
-/** The joined members who have rules of their own. */
-function specialMembers({ special, serial }: PersonalRules, room: PushRoomState): readonly UserId[] {
-  if (special.size === 0) return [];
-  const known = specialOf.get(room.parts.members);
-  if (known?.serial === serial) return known.users;
-  const users =
-    special.size <= room.joinedCount
-      ? [...special].filter((userId) => room.membershipOf(userId) === 'join')
-      : joined(room)
-          .map(({ userId }) => userId)
-          .filter((userId) => special.has(userId));
-  specialOf.set(room.parts.members, { serial, users });
-  return users;
-}
 
 interface MemberNames {
   readonly userId: UserId;

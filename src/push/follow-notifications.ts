@@ -8,11 +8,13 @@
  */
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { ServerName } from '../protocol/ids.ts';
+import type { RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { Database } from '../storage/database.ts';
+import { listRoomsJoinedBy } from '../storage/memberships.ts';
 import {
   listNotifications,
   NOTIFICATIONS_FOLLOWER,
+  type Notification,
   type NotificationsWanted,
   type NotifiedEvent,
 } from '../storage/notifications.ts';
@@ -24,7 +26,7 @@ import { createFactTaker, type Fact, type FactTaker, factsOf } from './notificat
 import { NotificationLog } from './notification-log.ts';
 import { createNotificationWriter, type NotificationWriter } from './notification-writer.ts';
 import { PersonalRules } from './personal-rules.ts';
-import type { PushRooms } from './types.ts';
+import type { PushRoomState, PushRooms } from './types.ts';
 import { Unread, type UnreadThreads } from './unread.ts';
 
 export interface NotificationsOptions {
@@ -37,8 +39,6 @@ export interface NotificationsOptions {
   readonly serverName: ServerName;
   /** How long something may wait to be written; Infinity leaves it to `flush`. */
   readonly flushDelayMs?: number;
-  /** Called after notifications were written. */
-  readonly onWritten?: () => void;
 }
 
 export interface Notifications extends AsyncDisposable {
@@ -47,14 +47,24 @@ export interface Notifications extends AsyncDisposable {
    * it is not worth the wait.
    */
   count(
-    userId: Parameters<Unread['count']>[0],
-    roomIds: Parameters<Unread['count']>[1],
+    userId: UserId,
+    roomIds: readonly RoomId[],
     upTo: number,
-  ): Promise<ReadonlyMap<Parameters<Unread['count']>[1][number], UnreadThreads> | undefined>;
+  ): Promise<ReadonlyMap<RoomId, UnreadThreads> | undefined>;
   /** What a user was notified of, newest first. */
   list(wanted: NotificationsWanted): Promise<readonly NotifiedEvent[]>;
+  /** All that a user has not read, in all rooms. */
+  countAll(userId: UserId): Promise<number>;
+  /** Tells of each notification, and when those told of were written. */
+  follow(follower: NotificationsFollower): Disposable;
   /** Writes everything that was looked at so far. */
   flush(): Promise<void>;
+}
+
+export interface NotificationsFollower {
+  noted(notification: Notification, room: PushRoomState): void;
+  /** Everything up to the position is in the database. */
+  written(position: number): void;
 }
 
 const FLUSH_DELAY_MS = 200;
@@ -76,6 +86,7 @@ class NotificationFollower implements Notifications {
   readonly #personalRules: PersonalRules;
   readonly #following: Disposable;
   readonly #reaching = new Set<{ readonly position: number; readonly done: (reached: boolean) => void }>();
+  readonly #followers = new Set<NotificationsFollower>();
   #queue: CommittedBatch[] = [];
   #queued = 0;
   /** Everything up to here was looked at; undefined before the start. */
@@ -104,6 +115,22 @@ class NotificationFollower implements Notifications {
     await this.#reach(this.#target);
     await this.flush();
     return listNotifications(this.#options.database, wanted);
+  }
+
+  async countAll(userId: UserId): Promise<number> {
+    const rooms = await listRoomsJoinedBy(this.#options.database, [userId]);
+    const counts = await this.count(
+      userId,
+      rooms.map(({ roomId }) => roomId),
+      this.#position ?? 0,
+    );
+    const threads = [...(counts?.values() ?? [])].flatMap((ofRoom) => [...ofRoom.values()]);
+    return threads.reduce((sum, { notifications }) => sum + notifications, 0);
+  }
+
+  follow(follower: NotificationsFollower): Disposable {
+    this.#followers.add(follower);
+    return { [Symbol.dispose]: () => this.#followers.delete(follower) };
   }
 
   async flush(): Promise<void> {
@@ -178,9 +205,21 @@ class NotificationFollower implements Notifications {
       ...this.#options,
       flushDelayMs: this.#options.flushDelayMs ?? FLUSH_DELAY_MS,
       position,
+      onWritten: (written) => {
+        for (const follower of this.#followers) follower.written(written);
+      },
     });
     const unread = new Unread({ database, log, flush: () => writer.flush() });
-    const taker = createFactTaker({ ...this.#options, personalRules: this.#personalRules, log, unread, writer });
+    const taker = createFactTaker({
+      ...this.#options,
+      personalRules: this.#personalRules,
+      log,
+      unread,
+      writer,
+      onNotified: (notification, room) => {
+        for (const follower of this.#followers) follower.noted(notification, room);
+      },
+    });
     this.#parts = { unread, writer, taker };
     this.#position = position;
     return this.#parts;

@@ -2,11 +2,12 @@
  * What the follower of notifications does with each fact of the stream: events are held against the push rules, joins
  * start a count, redactions take notifications back, receipts and personal rules change what comes after.
  */
+import type { Clock } from '../lib/clock.ts';
 import type { ServerName, UserId } from '../protocol/ids.ts';
 import { type AccountDataRow, accountDataStream } from '../storage/account-data.ts';
 import type { Database } from '../storage/database.ts';
 import type { TimelineEvent } from '../storage/events.ts';
-import { loadNotification } from '../storage/notifications.ts';
+import { loadNotification, type Notification } from '../storage/notifications.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { type ReceiptRow, receiptStream } from '../storage/receipts.ts';
 import type { Redacted } from '../storage/stream-events.ts';
@@ -15,7 +16,7 @@ import { evaluateEvent } from './evaluate-event.ts';
 import type { NotificationLog } from './notification-log.ts';
 import type { NotificationWriter } from './notification-writer.ts';
 import type { PersonalRules } from './personal-rules.ts';
-import type { PushRooms } from './types.ts';
+import type { PushRoomState, PushRooms } from './types.ts';
 import type { Unread } from './unread.ts';
 
 export type Fact =
@@ -55,10 +56,13 @@ export interface FactTakerOptions {
   readonly database: Database;
   readonly rooms: PushRooms;
   readonly serverName: ServerName;
+  readonly clock: Clock;
   readonly personalRules: PersonalRules;
   readonly log: NotificationLog;
   readonly unread: Unread;
   readonly writer: NotificationWriter;
+  /** Called with each notification, before it is written. */
+  readonly onNotified: (notification: Notification, room: PushRoomState) => void;
 }
 
 export interface FactTaker {
@@ -93,9 +97,10 @@ async function takeEvent(options: FactTakerOptions, fact: EventFact): Promise<vo
   const room = rooms.getSnapshot(roomId) ?? (await rooms.loadSnapshot(roomId));
   const notification =
     room === undefined ? undefined : await evaluateEvent(options, { event: event.event, position }, room);
-  if (notification === undefined) return;
+  if (room === undefined || notification === undefined) return;
   log.append({ position, weight: 1, notification });
   writer.addNotification(notification);
+  options.onNotified(notification, room);
 }
 
 /** Where a local user comes into a room, as opposed to changing their profile in it. */

@@ -19,7 +19,8 @@ export interface NotificationWriterOptions {
   readonly flushDelayMs: number;
   /** What is written already. */
   readonly position: number;
-  readonly onWritten?: (() => void) | undefined;
+  /** Called after notifications were written, with the position up to which all are. */
+  readonly onWritten: (position: number) => void;
 }
 
 export interface NotificationWriter extends AsyncDisposable {
@@ -57,7 +58,7 @@ export function createNotificationWriter(options: NotificationWriterOptions): No
     // Only what was there when it began is written.
     pending = without(pending, batch);
     written = batch.position;
-    if (batch.notifications.length > 0) options.onWritten?.();
+    if (batch.notifications.length > 0) options.onWritten(written);
   };
   const flush = (): Promise<void> => {
     const result = flushing.then(write);

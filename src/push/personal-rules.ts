@@ -13,6 +13,7 @@ import { type CompiledRuleset, compileRuleset } from '../protocol/push-rules.ts'
 import { createDefaultRules, restoreRuleset } from '../protocol/push-rules-default.ts';
 import { type AccountDataRow, listAccountDataOf, listUsersWithAccountData } from '../storage/account-data.ts';
 import type { Transaction } from '../storage/database.ts';
+import { MemberSubset } from './member-subset.ts';
 
 export interface Personal {
   readonly rules: CompiledRuleset;
@@ -28,12 +29,12 @@ const NOBODY: ReadonlySet<string> = new Set();
 
 export class PersonalRules {
   readonly #database: Transaction;
-  readonly #special = new Set<UserId>();
+  /** Users with rules of their own. */
+  readonly special = new MemberSubset();
   readonly #cache = new Lru<UserId, Personal>({
     maxCost: MAX_CACHED_RULES,
     costOf: ({ rules, ignored }) => rules.rules.length + ignored.size,
   });
-  #serial = 0;
 
   constructor(database: Transaction) {
     this.#database = database;
@@ -41,26 +42,14 @@ export class PersonalRules {
 
   /** Has to be done before anything is asked. */
   async loadSpecial(): Promise<void> {
-    for (const userId of await listUsersWithAccountData(this.#database, TYPES)) this.#special.add(userId);
-    this.#serial += 1;
-  }
-
-  /** Changes with the set of users that have rules of their own. */
-  get serial(): number {
-    return this.#serial;
-  }
-
-  get special(): ReadonlySet<UserId> {
-    return this.#special;
+    for (const userId of await listUsersWithAccountData(this.#database, TYPES)) this.special.add(userId);
   }
 
   /** Follows the stream. */
   apply(row: AccountDataRow): void {
     if (row.roomId !== undefined || !TYPES.some((type) => type === row.type)) return;
     this.#cache.delete(row.userId);
-    if (this.#special.has(row.userId)) return;
-    this.#special.add(row.userId);
-    this.#serial += 1;
+    this.special.add(row.userId);
   }
 
   async load(userIds: readonly UserId[]): Promise<ReadonlyMap<UserId, Personal>> {
@@ -69,7 +58,7 @@ export class PersonalRules {
     for (const userId of userIds) {
       const cached = this.#cache.get(userId);
       if (cached !== undefined) known.set(userId, cached);
-      else if (this.#special.has(userId)) missing.push(userId);
+      else if (this.special.has(userId)) missing.push(userId);
       else known.set(userId, this.#remember(userId, []));
     }
     if (missing.length === 0) return known;

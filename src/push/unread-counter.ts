@@ -9,21 +9,24 @@ import type { Notification } from '../storage/notifications.ts';
 import type { UnreadCount, UnreadRoom } from '../storage/unread-counts.ts';
 import type { LogItem } from './notification-log.ts';
 
+export const NONE: ReadonlyMap<string, never> = new Map<string, never>();
+
 /** The key of unthreaded receipts. */
 const UNTHREADED = '';
 
 export class UnreadCounter {
   readonly #userId: UserId;
   readonly #start: number;
-  readonly #read: Map<string, number>;
-  readonly #threads: Map<string, UnreadCount>;
+  // Replaced and not changed: most counters have neither, and what was handed out stays as it was.
+  #read: ReadonlyMap<string, number>;
+  #threads: ReadonlyMap<string, UnreadCount>;
   #position: number;
 
   constructor(userId: UserId, room: Omit<UnreadRoom, 'roomId'>, position: number) {
     this.#userId = userId;
     this.#start = room.start;
-    this.#read = new Map(room.read);
-    this.#threads = new Map(room.threads);
+    this.#read = room.read;
+    this.#threads = room.threads;
     this.#position = position;
   }
 
@@ -32,7 +35,7 @@ export class UnreadCounter {
     return this.#position;
   }
 
-  /** Threads with something unread. */
+  /** Threads with something unread; it does not change any more. */
   get threads(): ReadonlyMap<string, UnreadCount> {
     return this.#threads;
   }
@@ -50,9 +53,8 @@ export class UnreadCounter {
 
   /** Takes a receipt; `items`: everything in the room since the event that it is for. */
   read(threadId: string | undefined, readUpTo: number, items: readonly LogItem[]): void {
-    this.#read.set(threadId ?? UNTHREADED, readUpTo);
-    if (threadId === undefined) this.#threads.clear();
-    else this.#threads.delete(threadId);
+    this.#read = new Map(this.#read).set(threadId ?? UNTHREADED, readUpTo);
+    this.#threads = threadId === undefined ? NONE : without(this.#threads, threadId);
     for (const item of items) {
       const isConcerned = threadId === undefined || item.notification.threadId === threadId;
       if (isConcerned && item.position <= this.#position) this.#add(item);
@@ -66,12 +68,20 @@ export class UnreadCounter {
     if (!notify) return;
     const count = this.#threads.get(threadId) ?? { notifications: 0, highlights: 0 };
     const notifications = count.notifications + weight;
-    if (notifications <= 0) this.#threads.delete(threadId);
-    else this.#threads.set(threadId, { notifications, highlights: count.highlights + (highlight ? weight : 0) });
+    const highlights = count.highlights + (highlight ? weight : 0);
+    this.#threads =
+      notifications <= 0
+        ? without(this.#threads, threadId)
+        : new Map(this.#threads).set(threadId, { notifications, highlights });
   }
 
   #isUnread({ sender, position, threadId }: Notification): boolean {
     if (sender === this.#userId || position <= this.#start) return false;
     return position > (this.#read.get(UNTHREADED) ?? 0) && position > (this.#read.get(threadId) ?? 0);
   }
+}
+
+function without<V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<string, V> {
+  if (!map.has(key)) return map;
+  return map.size === 1 ? NONE : new Map([...map].filter(([other]) => other !== key));
 }

@@ -12,7 +12,7 @@ import { NOTIFICATIONS_FOLLOWER, type UnreadStart } from '../storage/notificatio
 import type { ReceiptRow } from '../storage/receipts.ts';
 import { loadUnread, type UnreadCount } from '../storage/unread-counts.ts';
 import type { NotificationLog } from './notification-log.ts';
-import { UnreadCounter } from './unread-counter.ts';
+import { NONE, UnreadCounter } from './unread-counter.ts';
 
 /** Per thread (`main` or its root), where something is unread. */
 export type UnreadThreads = ReadonlyMap<string, UnreadCount>;
@@ -57,7 +57,7 @@ export class Unread {
     for (let attempt = 0; ; attempt++) {
       missing = missing.filter((roomId) => {
         const counter = this.#advance(userId, roomId, upTo);
-        if (counter !== undefined) counts.set(roomId, new Map(counter.threads));
+        if (counter !== undefined) counts.set(roomId, counter.threads);
         return counter === undefined;
       });
       if (missing.length === 0 || attempt === MAX_LOADS) return counts;
@@ -90,7 +90,7 @@ export class Unread {
   }
 
   #applyStart({ userId, roomId, position }: UnreadStart): void {
-    const nothing = { start: position, read: new Map(), threads: new Map() };
+    const nothing = { start: position, read: NONE, threads: NONE };
     this.#counters.set(keyOf(userId, roomId), new UnreadCounter(userId, nothing, position));
   }
 

@@ -78,3 +78,11 @@ export async function listMutualRooms(
     count: rows[0]?.count ?? 0,
   };
 }
+
+/** The rooms that each of the users has joined. */
+export async function listRoomsJoinedBy(tx: Transaction, userIds: readonly UserId[]): Promise<readonly RoomMember[]> {
+  const rows = await tx.query(sql<{ room_id: RoomId; user_id: UserId }>`
+    select room_id, user_id from memberships
+    where user_id = any(${textArray(userIds)}::text[]) and membership = 'join'`);
+  return rows.map(({ room_id, user_id }) => ({ roomId: room_id, userId: user_id }));
+}

@@ -222,6 +222,40 @@ export async function listNotifications(
     join rooms r on r.room_id = m.room_id
     where m.user_id = ${userId} and m.membership in ('join', 'invite')
     order by n.position desc limit ${limit}`);
+  return readNotified(tx, rows);
+}
+
+/** What a user was notified of after a position, oldest first. */
+export async function listNewNotifications(
+  tx: Transaction,
+  { userId, after, limit }: { readonly userId: UserId; readonly after: number; readonly limit: number },
+): Promise<readonly NotifiedEvent[]> {
+  const rows = await tx.query(sql<NotifiedRow>`
+    select n.position, e.event_nid, r.room_version, n.tweaks,
+      n.position <= coalesce((
+        select max(event_position) from receipts
+        where receipts.room_id = m.room_id and receipt_type in ('m.read', 'm.read.private')
+          and receipts.user_id = ${userId} and receipts.thread_id in ('', n.thread_id)), 0) as is_read
+    from memberships m
+    left join unread_starts s on s.room_id = m.room_id and s.user_id = m.user_id
+    cross join lateral (
+      select c.position, c.event_id, c.thread_id, case when x.user_id is null then c.tweaks else x.tweaks end as tweaks
+      from notifications c
+      left join notification_exceptions x
+        on x.user_id = ${userId} and x.room_id = c.room_id and x.position = c.position
+      where c.room_id = m.room_id and c.position > ${after} and c.sender <> ${userId}
+        and case when m.membership = 'join' then c.position > s.position and coalesce(x.notify, c.notify)
+          else c.position >= m.position and x.notify end
+      order by c.position limit ${limit}
+    ) n
+    join events e on e.event_id = n.event_id
+    join rooms r on r.room_id = m.room_id
+    where m.user_id = ${userId} and m.membership in ('join', 'invite')
+    order by n.position limit ${limit}`);
+  return readNotified(tx, rows);
+}
+
+async function readNotified(tx: Transaction, rows: readonly NotifiedRow[]): Promise<readonly NotifiedEvent[]> {
   const events = new Map<number, StoredEvent>();
   for (const [id, ofVersion] of Map.groupBy(rows, ({ room_version }) => room_version)) {
     const version = getRoomVersion(id);

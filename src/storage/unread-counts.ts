@@ -89,12 +89,16 @@ export async function loadUnread(tx: Transaction, wanted: UnreadWanted): Promise
   };
 }
 
+/** Most rooms have no receipt and nothing unread: one map for all of them. */
+const NONE: ReadonlyMap<string, never> = new Map<string, never>();
+
 function readMap(text: string | null): ReadonlyMap<string, number> {
-  return new Map(text === null ? [] : Object.entries(JSON.parse(text) as Record<string, number>));
+  return text === null ? NONE : new Map(Object.entries(JSON.parse(text) as Record<string, number>));
 }
 
 function readThreads(text: string | null): Pick<UnreadRoom, 'threads'> {
-  const threads = text === null ? {} : (JSON.parse(text) as Record<string, readonly [number, number]>);
+  if (text === null) return { threads: NONE };
+  const threads = JSON.parse(text) as Record<string, readonly [number, number]>;
   const counts = Object.entries(threads).map(([threadId, [notifications, highlights]]): [string, UnreadCount] => [
     threadId,
     { notifications, highlights },

@@ -17,6 +17,7 @@ import { renderInvitedRoom, renderKnockedRoom } from './invited-rooms.ts';
 import { isNewlyJoined, type JoinedRoom, joinedTimeline, renderJoinedRooms } from './joined-rooms.ts';
 import type { LazySession } from './lazy-members.ts';
 import { type LeftRoom, leftTimeline, renderLeftRoom } from './left-rooms.ts';
+import { type PresenceParts, type PresenceWanted, renderPresence } from './presence.ts';
 import { renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
 import { loadTimelines, type Timeline } from './timelines.ts';
 import type { RoomChange, SyncChanges, SyncContext, UnreadReader } from './types.ts';
@@ -27,6 +28,7 @@ export interface AnswerOptions {
   readonly visibility: Visibility;
   readonly typing: TypingReader;
   readonly unread: UnreadReader;
+  readonly presenceParts: PresenceParts | undefined;
 }
 
 /** What a sync reads of typing. */
@@ -36,6 +38,8 @@ export interface TypingReader {
 }
 
 export interface Attempt {
+  /** The reader's serial of presence. */
+  readonly presenceAfter: number | undefined;
   readonly changes: SyncChanges;
   readonly session: LazySession;
   readonly nextBatch: string;
@@ -61,9 +65,15 @@ export async function buildAnswer(options: AnswerOptions, context: SyncContext, 
   ]);
   const { session, formatPosition } = attempt;
   const sections = { ...options, session, formatPosition, timelines, unreadCounts, upTo: changes.position };
+  const presence = await renderPresence(
+    options.presenceParts,
+    context,
+    presenceWanted(context, attempt, { joined, timelines }),
+  );
   return {
     nextBatch: attempt.nextBatch,
     accountData: renderGlobalAccountData(context, changes.accountData),
+    presence,
     join: await renderJoinedRooms(sections, context, joined),
     invite: new Map(rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)])),
     knock: new Map(rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)])),
@@ -71,6 +81,26 @@ export async function buildAnswer(options: AnswerOptions, context: SyncContext, 
       ...(await renderLeft({ ...sections, accountData: changes.accountData }, context, rooms.left)),
       ...renderDeleted(context, changes.deletedRooms, formatPosition),
     ]),
+  };
+}
+
+interface Gathered {
+  readonly joined: readonly JoinedRoom[];
+  readonly timelines: ReadonlyMap<RoomId, Timeline>;
+}
+
+/** A reader who gets everything anyway needs no look at single rooms. */
+function presenceWanted(
+  context: SyncContext,
+  { presenceAfter }: Attempt,
+  { joined, timelines }: Gathered,
+): PresenceWanted {
+  if (presenceAfter === undefined) return { after: undefined, newRooms: [], timelines: [] };
+  const isNew = ({ change }: JoinedRoom): boolean => change !== undefined && isNewlyJoined(context, change);
+  return {
+    after: presenceAfter,
+    newRooms: joined.filter(isNew).map(({ snapshot }) => snapshot),
+    timelines: joined.filter((room) => !isNew(room)).flatMap(({ snapshot }) => timelines.get(snapshot.roomId) ?? []),
   };
 }
 

@@ -39,6 +39,8 @@ export interface CompiledFilter {
   readonly ephemeral: Predicate;
   readonly roomAccountData: Predicate;
   readonly accountData: Predicate;
+  readonly presence: Predicate;
+  readonly presenceLimit: number;
   readonly lazyLoadMembers: boolean;
   readonly includeRedundantMembers: boolean;
   renderEvent(event: RenderableEvent, reader: EventReader, now: number): string;
@@ -60,6 +62,8 @@ export function compileFilter(json: JsonValue): CompiledFilter {
     ephemeral: withRooms(room.ephemeral),
     roomAccountData: withRooms(room.accountData),
     accountData: compileEventFilter(filter.accountData),
+    presence: compileEventFilter(filter.presence),
+    presenceLimit: filter.presence.limit ?? Number.POSITIVE_INFINITY,
     lazyLoadMembers: room.state.lazyLoadMembers,
     includeRedundantMembers: room.state.includeRedundantMembers,
     ...createRenderer(filter),

@@ -122,7 +122,10 @@ function renderPrepared(
     .filter(({ type }) => filter.roomAccountData({ type, roomId: room.roomId }))
     .map(({ type, content }) => renderAccountData(type, content));
   const hasNews = timeline !== undefined && (timeline.events.length > 0 || timeline.limited || summary !== undefined);
-  if (!isFull && !hasNews && state.length === 0 && ephemeral.length === 0 && accountData.length === 0) return undefined;
+  // Where the reader has read on, the counts changed, whether or not they want to hear of receipts.
+  const hasRead = room.receipts.some(({ userId }) => userId === context.userId);
+  if (!isFull && !hasRead && !hasNews && state.length === 0 && ephemeral.length === 0 && accountData.length === 0)
+    return undefined;
   const stateTexts = state.map((event) => filter.renderState(event));
   return renderRoom({
     timeline: renderTimeline(options, context, room),

@@ -69,7 +69,10 @@ interface Left {
 
 async function loadState(options: LeftRoomsOptions, context: SyncContext, left: Left): Promise<readonly StateEvent[]> {
   const leave = await loadLeave(options, left);
-  if (leave?.replaces?.content['membership'] !== 'join') return [];
+  if (leave === undefined) return [];
+  // After the timeline stands the user's own membership in any case, which they may see.
+  if (leave.replaces?.content['membership'] !== 'join')
+    return context.useStateAfter ? lastOfEachKey([leave.event]) : [];
   const { room, timeline } = left;
   const place = context.useStateAfter ? room.leftAt + 1 : timeline.start;
   const isDelta = context.after > 0 && room.change.earlier === 'join' && !context.fullState;

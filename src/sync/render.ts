@@ -48,19 +48,22 @@ export interface SyncAnswer {
   readonly nextBatch: string;
   /** Global account data. */
   readonly accountData: readonly string[];
+  readonly presence: readonly string[];
   readonly join: ReadonlyMap<RoomId, string>;
   readonly invite: ReadonlyMap<RoomId, string>;
   readonly knock: ReadonlyMap<RoomId, string>;
   readonly leave: ReadonlyMap<RoomId, string>;
 }
 
-export function isEmptyAnswer({ accountData, join, invite, knock, leave }: SyncAnswer): boolean {
+export function isEmptyAnswer({ accountData, presence, join, invite, knock, leave }: SyncAnswer): boolean {
+  if (presence.length > 0) return false;
   return accountData.length === 0 && join.size === 0 && invite.size === 0 && knock.size === 0 && leave.size === 0;
 }
 
 export function renderAnswer(answer: SyncAnswer): string {
   const parts = [`"next_batch":${JSON.stringify(answer.nextBatch)}`];
   if (answer.accountData.length > 0) parts.push(`"account_data":${renderEvents(answer.accountData)}`);
+  if (answer.presence.length > 0) parts.push(`"presence":${renderEvents(answer.presence)}`);
   const sections = (['join', 'invite', 'knock', 'leave'] as const)
     .filter((name) => answer[name].size > 0)
     .map((name) => `"${name}":${renderRooms(answer[name])}`);

@@ -2,6 +2,7 @@
  * The words that the parts of a sync share.
  */
 import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { PresenceState } from '../protocol/presence.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import type { SyncToken } from '../streams/sync-token.ts';
@@ -19,6 +20,8 @@ export interface SyncRequest {
   readonly filter: string | undefined;
   readonly fullState: boolean;
   readonly useStateAfter: UseStateAfter;
+  /** What syncing says of the user; `offline`: nothing. */
+  readonly setPresence: PresenceState;
   /** Milliseconds to wait for something to happen. */
   readonly timeout: number;
   /** Aborted when the client is gone or the server stops. */

@@ -6,7 +6,9 @@ import { test } from 'node:test';
 import { createAccountDataEndpoints } from '../../src/api/client/account-data.ts';
 import { createFilterEndpoints } from '../../src/api/client/filter.ts';
 import { createNotificationEndpoints } from '../../src/api/client/notifications.ts';
+import { createPresenceEndpoints } from '../../src/api/client/presence.ts';
 import { createPushRuleEndpoints } from '../../src/api/client/push-rules.ts';
+import { createPusherEndpoints } from '../../src/api/client/pushers.ts';
 import { createReadMarkerEndpoints } from '../../src/api/client/read-markers.ts';
 import { createReceiptEndpoints } from '../../src/api/client/receipts.ts';
 import { createSyncEndpoints } from '../../src/api/client/sync.ts';
@@ -18,6 +20,7 @@ import { createHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
+import { createPushers } from '../../src/push/pushers.ts';
 import { ALICE, BOB, createPublicRoom, createTestEngine, member, message } from '../support/engine.ts';
 import { listAt, textAt, at as valueAt } from '../support/json.ts';
 import { TestUser, userId } from '../support/rooms-server.ts';
@@ -26,7 +29,12 @@ import { createTestSync } from '../support/sync.ts';
 async function start() {
   const at = await createTestEngine();
   const client = createTestSync(at);
-  const { sync, typing, receipts, accountData, pushRules, notifications } = client;
+  const { sync, typing, receipts, accountData, pushRules, notifications, presence, sharedRooms } = client;
+  const pushers = createPushers({
+    database: at.db.database,
+    getPosition: () => at.committer.position,
+    allowsHttp: false,
+  });
   const http = createHttpServer({
     endpoints: [
       ...createSyncEndpoints({ sync }),
@@ -38,6 +46,8 @@ async function start() {
       ...createTagEndpoints({ accountData }),
       ...createPushRuleEndpoints({ pushRules }),
       ...createNotificationEndpoints({ notifications, writerId: 1, clock: systemClock }),
+      ...createPresenceEndpoints({ presence, sharedRooms, clock: systemClock }),
+      ...createPusherEndpoints({ pushers }),
       ...createVoipEndpoints(),
     ],
     listeners: [{ address: '127.0.0.1', port: 0 }],
@@ -209,6 +219,58 @@ test('notifications are listed page by page, with what was read and what was hig
   assert.deepEqual((await list('?only=highlight')).lines, [mention]);
   assert.deepEqual(listAt(await alice.ok('GET', '/notifications'), 'notifications').length, 1);
   assert.equal(await refusal(bob.call('GET', '/notifications?from=x')), '400 M_INVALID_PARAM');
+});
+
+test('pushers are set, listed and deleted by their user', async () => {
+  await using server = await start();
+  const { alice, bob } = server;
+  const pusher = {
+    kind: 'http',
+    app_id: 'an.app',
+    pushkey: 'a key',
+    app_display_name: 'App',
+    device_display_name: 'Phone',
+    profile_tag: 'tag',
+    lang: 'en',
+    data: { url: 'https://push.example/_matrix/push/v1/notify', format: 'event_id_only' },
+  };
+  await alice.ok('POST', '/pushers/set', pusher);
+  assert.deepEqual(await alice.ok('GET', '/pushers'), { pushers: [pusher] });
+  assert.deepEqual(await bob.ok('GET', '/pushers'), { pushers: [] });
+  const { lang: _, ...incomplete } = pusher;
+  assert.equal(await refusal(alice.call('POST', '/pushers/set', incomplete)), '400 M_MISSING_PARAM');
+  assert.equal(
+    await refusal(alice.call('POST', '/pushers/set', { ...pusher, data: { url: 'http://a' } })),
+    '400 M_INVALID_PARAM',
+  );
+  assert.equal(await refusal(alice.call('POST', '/pushers/set', { ...pusher, pushkey: 5 })), '400 M_BAD_JSON');
+  await alice.ok('POST', '/pushers/set', { kind: null, app_id: 'an.app', pushkey: 'a key' });
+  assert.deepEqual(await alice.ok('GET', '/pushers'), { pushers: [] });
+});
+
+test('presence is set by oneself and seen by those who share a room', async () => {
+  await using server = await start();
+  const { alice, bob, at } = server;
+  const roomId = await createPublicRoom(at);
+  const path = (userId: string) => `/presence/${userId}/status`;
+  assert.deepEqual(await alice.ok('GET', path(ALICE)), { presence: 'offline' });
+  await alice.ok('PUT', path(ALICE), { presence: 'online', status_msg: 'hello' });
+  const { presence, status_msg: message, currently_active: isActive } = Object(await alice.ok('GET', path(ALICE)));
+  assert.deepEqual([presence, message, isActive], ['online', 'hello', true]);
+  assert.equal(await refusal(bob.call('GET', path(ALICE))), '403 M_FORBIDDEN');
+  assert.equal(await refusal(bob.call('PUT', path(ALICE), { presence: 'online' })), '403 M_FORBIDDEN');
+  assert.equal(await refusal(alice.call('PUT', path(ALICE), { presence: 'busy' })), '400 M_BAD_JSON');
+  assert.equal(
+    await refusal(alice.call('PUT', path(ALICE), { presence: 'online', status_msg: 'x'.repeat(2_000) })),
+    '400 M_BAD_JSON',
+  );
+  assert.equal(await refusal(alice.call('GET', '/presence/nobody/status')), '400 M_INVALID_PARAM');
+  await at.engine.send({ roomId, decide: () => [member(BOB, 'join')] });
+  assert.equal(valueAt(await bob.ok('GET', path(ALICE)), 'presence'), 'online');
+  await alice.ok('PUT', path(ALICE), { presence: 'unavailable', status_msg: null });
+  assert.equal(valueAt(await bob.ok('GET', path(ALICE)), 'status_msg'), undefined);
+  const synced = await bob.ok('GET', '/sync?set_presence=offline');
+  assert.equal(textAt(listAt(synced, 'presence', 'events')[0], 'content', 'presence'), 'unavailable');
 });
 
 test('account data and tags come back, but not to others', async () => {

@@ -122,6 +122,19 @@ test('state comes before the timeline or after it, by both names', async () => {
   assert.deepEqual(await get('unstable'), { 'org.matrix.msc4222.state_after': ['m.room.topic'] });
 });
 
+test('who is banned after they left learns of it, whichever state they ask for', async () => {
+  await using at = await createTestEngine();
+  using client = createTestSync(at);
+  const roomId = await createPublicRoom(at);
+  await send(at, roomId, member(BOB, 'join'), member(BOB, 'leave'));
+  const { next_batch: since } = await client.get(BOB);
+  await send(at, roomId, member(BOB, 'ban', ALICE));
+  const before = (await client.get(BOB, { since })).rooms?.leave?.[roomId];
+  assert.deepEqual([typesOf(before?.timeline.events), typesOf(before?.state.events)], [['m.room.member'], []]);
+  const after = (await client.get(BOB, { since, useStateAfter: true })).rooms?.leave?.[roomId];
+  assert.deepEqual(after?.state_after?.events[0]?.content, { membership: 'ban' });
+});
+
 test('archived rooms come when they are asked for, with the data that the user keeps for them', async () => {
   await using at = await createTestEngine();
   using client = createTestSync(at);

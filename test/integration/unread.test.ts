@@ -204,6 +204,21 @@ test('counts from a recent token cost no statement, receipts included', async ()
   }
 });
 
+test('counts come with a receipt of one own, even to who wants no receipts', async () => {
+  await using at = await createTestEngine();
+  using client = createTestSync(at);
+  const roomId = await createRoomOfTwo(at);
+  const eventId = await send(at, roomId);
+  const filter = { room: { ephemeral: { types: [] } } };
+  const { next_batch: since } = await client.get(BOB, { filter });
+  await client.receipts.move(roomId, ALICE, [{ type: 'm.read', eventId }]);
+  assert.equal(joinedRoom(await client.get(BOB, { since, filter }), roomId), undefined);
+  await client.receipts.move(roomId, BOB, [{ type: 'm.read.private', eventId }]);
+  const room = joinedRoom(await client.get(BOB, { since, filter }), roomId);
+  assert.deepEqual(room?.unread_notifications, { notification_count: 0, highlight_count: 0 });
+  assert.equal(room?.ephemeral, undefined);
+});
+
 test('a message to many members is one row, and rules are read for those who have some', async () => {
   await using at = await createTestEngine();
   using client = createTestSync(at);

@@ -48,6 +48,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Parts of the composition root, for its length.
   'server-admin.ts': ['*'],
   'server-options.ts': ['*'],
+  'server-push.ts': ['*'],
   cli: ['*'],
   'main.ts': ['cli'],
 };
@@ -57,6 +58,7 @@ const ROOTS: Readonly<Record<string, readonly string[]>> = {
   'server.ts': ['cli'],
   'server-admin.ts': ['server.ts'],
   'server-options.ts': ['server.ts'],
+  'server-push.ts': ['server.ts'],
   cli: ['main.ts'],
   'main.ts': [],
 };

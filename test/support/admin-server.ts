@@ -202,7 +202,7 @@ async function start(
   const typing = createTyping({ clock, boot: 'test' });
   const visibility = createVisibility(shared);
   const unread = { count: async () => undefined };
-  const sync = createSync({ ...shared, visibility, typing, unread, committer });
+  const sync = createSync({ ...shared, visibility, typing, unread, presenceParts: undefined, committer });
   const accountData = createAccountData({ database, committer });
   const users = createAdminUsers({
     ...shared,

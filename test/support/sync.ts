@@ -5,9 +5,11 @@
 import { createAccountData } from '../../src/accounts/account-data.ts';
 import { createPushRules } from '../../src/accounts/push-rules.ts';
 import { createVisibility } from '../../src/engine/visible-events.ts';
+import { createPresence } from '../../src/ephemeral/presence.ts';
 import { createReceipts } from '../../src/ephemeral/receipts.ts';
+import { createSharedRooms } from '../../src/ephemeral/shared-rooms.ts';
 import { createTyping } from '../../src/ephemeral/typing.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import type { RoomId, UserId } from '../../src/protocol/ids.ts';
 import type { JsonObject } from '../../src/protocol/pdu.ts';
@@ -24,6 +26,15 @@ export interface ClientEvent {
   readonly content: JsonObject;
   readonly unsigned: JsonObject;
 }
+
+/** Its timers do not keep a test alive that is over. */
+const idleClock: Clock = {
+  ...systemClock,
+  after(delay, callback) {
+    const timer = setTimeout(callback, delay).unref();
+    return { [Symbol.dispose]: () => clearTimeout(timer) };
+  },
+};
 
 /** Asked about to wait for the follower of notifications. */
 const NOBODY = `@nobody:${SERVER}` as UserId;
@@ -48,6 +59,7 @@ export interface SyncedRoom {
 export interface Synced {
   readonly next_batch: string;
   readonly account_data?: Events;
+  readonly presence?: Events;
   readonly rooms?: {
     readonly [section in 'join' | 'invite' | 'knock' | 'leave']?: { readonly [roomId: string]: SyncedRoom };
   };
@@ -70,12 +82,16 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
     serverName: SERVER,
     flushDelayMs: Infinity,
   });
+  const presence = createPresence({ database, hub, clock: idleClock, logger: silentLogger });
+  const sharedRooms = createSharedRooms({ database, hub });
   const sync = createSync({
     database,
     engine,
     visibility,
     typing,
     unread: notifications,
+    presenceParts: { presence, sharedRooms },
+    logger: silentLogger,
     hub,
     committer,
     clock: systemClock,
@@ -84,6 +100,8 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
   const receipts = createReceipts({ database, committer, rooms: engine, clock: systemClock });
   return {
     sync,
+    presence,
+    sharedRooms,
     notifications,
     typing,
     [Symbol.dispose]: () => typing[Symbol.dispose](),
@@ -100,6 +118,7 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
         fullState: false,
         useStateAfter: false,
         timeout: 0,
+        setPresence: 'online',
         signal: new AbortController().signal,
         ...parameters,
       });

@@ -37,6 +37,7 @@ export function createSyncEndpoints({ sync }: { readonly sync: Sync }): readonly
           filter: query.filter,
           fullState: query.full_state ?? false,
           useStateAfter: query.use_state_after ?? (query['org.matrix.msc4222.use_state_after'] === true && 'unstable'),
+          setPresence: query.set_presence ?? 'online',
           timeout: query.timeout ?? 0,
           signal,
         });
