@@ -21,7 +21,7 @@ const passwordOf = (user: string, password = PASSWORD) => ({
 });
 
 async function until(check: () => Promise<boolean>): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     if (await check()) return;
     await sleep(25);
   }

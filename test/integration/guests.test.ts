@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Endpoint } from '../../src/http/endpoint.ts';
+import { EVICT_GUESTS } from '../../src/rooms/guest-access.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { startAdminServer } from '../support/admin-server.ts';
 import { at, listAt, textAt } from '../support/json.ts';
@@ -75,7 +76,7 @@ function fill(path: string): string {
 }
 
 async function until(check: () => Promise<boolean>): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     if (await check()) return;
     await sleep(25);
   }
@@ -214,29 +215,36 @@ describe('guests', () => {
 });
 
 test('28: guests who should have left before a crash leave after it', async () => {
+  const gate = Promise.withResolvers<void>();
   let server = await startAdminServer({
-    wrapKind: (kind, name) => (name === 'evict_guests' ? { ...kind, step: () => new Promise(() => undefined) } : kind),
+    wrapKind: (kind, name) => ({
+      ...kind,
+      async step(job) {
+        if (name === EVICT_GUESTS) await gate.promise;
+        return kind.step(job);
+      },
+    }),
   });
-  const owner = await server.register('owner');
-  const room = await server.user(owner.token).createRoom({
-    preset: 'public_chat',
-    initial_state: [{ type: 'm.room.guest_access', state_key: '', content: { guest_access: 'can_join' } }],
-  });
-  const registered = await server.request('POST', `${V3}/register?kind=guest`, { body: {} });
-  const guest = server.user(textAt(registered.body, 'access_token'));
-  await guest.room(room.roomId).join();
-  await room.setState('m.room.guest_access', { guest_access: 'forbidden' });
-  const rows = () =>
-    server.db.database.query(sql<{ job_id: number }>`select job_id from jobs where kind = 'evict_guests'`);
-  await until(async () => (await rows()).length === 1);
-  // As when the process ends before the job is written.
-  await server.db.database.query(sql`delete from jobs where kind = 'evict_guests'`);
-  server = await server.crash({ wrapKind: (kind) => kind });
   try {
-    const after = server.user(owner.token).room(room.roomId);
+    const owner = await server.register('owner');
+    const room = await server.user(owner.token).createRoom({
+      preset: 'public_chat',
+      initial_state: [{ type: 'm.room.guest_access', state_key: '', content: { guest_access: 'can_join' } }],
+    });
+    const registered = await server.request('POST', `${V3}/register?kind=guest`, { body: {} });
     const guestId = textAt(registered.body, 'user_id');
+    await server.user(textAt(registered.body, 'access_token')).room(room.roomId).join();
+    await room.setState('m.room.guest_access', { guest_access: 'forbidden' });
+    const { database } = server.db;
+    const rows = () => database.query(sql<{ job_id: number }>`select job_id from jobs where kind = 'evict_guests'`);
+    await until(async () => (await rows()).length === 1);
+    // As when the process ends before the job is written.
+    await database.query(sql`delete from jobs where kind = 'evict_guests'`);
+    server = await server.crash({ wrapKind: (kind) => kind });
+    const after = server.user(owner.token).room(room.roomId);
     await until(async () => at(await after.state('m.room.member', guestId), 'membership') === 'leave');
   } finally {
+    gate.resolve();
     await server[Symbol.asyncDispose]();
   }
 });

@@ -52,7 +52,7 @@ const jobsOf = (server: AdminServer) =>
     select state, progress from jobs where kind = ${PROPAGATE_PROFILE}`);
 
 async function until(check: () => Promise<boolean>): Promise<void> {
-  for (let attempt = 0; attempt < 400; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     if (await check()) return;
     await sleep(25);
   }
@@ -79,8 +79,9 @@ test('the newest profile wins in every room, and no room gets one twice', async 
   // Answered although the job has not got further than its first step.
   await Promise.all(['second', 'third', 'fourth'].map((name) => setName(server, member, name)));
   await setName(server, member, 'last');
-  assert.equal((await countNames(server, member)).get('last'), undefined);
+  const shown = await countNames(server, member);
   gate.resolve();
+  assert.equal(shown.get('last'), undefined);
   await until(() => hasEnded(server));
   assert.deepEqual([...(await countNames(server, member))], [['last', MANY]]);
   const [events] = await server.db.database.query(sql<{ most: number }>`
@@ -90,37 +91,40 @@ test('the newest profile wins in every room, and no room gets one twice', async 
 });
 
 test('what a crash interrupts goes on after the next start', async () => {
-  let steps = 0;
+  const gate = Promise.withResolvers<void>();
+  let isHeld = false;
   let server = await startAdminServer({
     showsProfiles: true,
-    wrapKind: (kind, name) =>
-      name === PROPAGATE_PROFILE
-        ? { ...kind, step: (job) => (steps++ === 1 ? new Promise(() => undefined) : kind.step(job)) }
-        : kind,
-  });
-  const member = await createMember(server, 'unlucky', MANY);
-  await setName(server, member, 'kept');
-  await until(async () => steps === 2);
-  const before = (await countNames(server, member)).get('kept') ?? 0;
-  assert.ok(before > 0 && before < MANY, `${before} rooms`);
-  const resumed: unknown[] = [];
-  server = await server.crash({
-    wrapKind: (kind, name) =>
-      name === PROPAGATE_PROFILE
-        ? {
-            ...kind,
-            step(job) {
-              resumed.push(job.cursor);
-              return kind.step(job);
-            },
-          }
-        : kind,
+    wrapKind: (kind, name) => ({
+      ...kind,
+      async step(job) {
+        isHeld = name === PROPAGATE_PROFILE && job.cursor !== undefined;
+        if (isHeld) await gate.promise;
+        return kind.step(job);
+      },
+    }),
   });
   try {
+    const member = await createMember(server, 'unlucky', MANY);
+    await setName(server, member, 'kept');
+    await until(async () => isHeld);
+    const before = (await countNames(server, member)).get('kept') ?? 0;
+    assert.ok(before > 0 && before < MANY, `${before} rooms`);
+    const resumed: unknown[] = [];
+    server = await server.crash({
+      wrapKind: (kind, name) => ({
+        ...kind,
+        step(job) {
+          if (name === PROPAGATE_PROFILE) resumed.push(job.cursor);
+          return kind.step(job);
+        },
+      }),
+    });
     await until(() => hasEnded(server));
     assert.deepEqual([...(await countNames(server, member))], [['kept', MANY]]);
     assert.notEqual(resumed[0], undefined, 'it did not begin anew');
   } finally {
+    gate.resolve();
     await server[Symbol.asyncDispose]();
   }
 });

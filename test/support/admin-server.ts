@@ -342,12 +342,14 @@ async function createRealMedia(
   return createMediaAdmin({ ...shared, store: await createFileStore({ rootPath, random: secureRandom }) });
 }
 
-/** Time that ends: no timer of it fires any more. */
+/** Time that ends: no timer of it fires any more, and none is set. */
 function createMortalClock(): Clock & { die(): void } {
   const timers = new Set<Disposable>();
+  let isDead = false;
   return {
     ...systemClock,
     after(delay, callback) {
+      if (isDead) return { [Symbol.dispose]: () => undefined };
       const timer = systemClock.after(delay, () => {
         timers.delete(timer);
         callback();
@@ -356,6 +358,7 @@ function createMortalClock(): Clock & { die(): void } {
       return timer;
     },
     die() {
+      isDead = true;
       for (const timer of timers) timer[Symbol.dispose]();
     },
   };
