@@ -68,12 +68,23 @@ function fixedPartOf(stored: StoredEvent): RenderedText {
     event,
     replaces,
     redactedBecause,
-    head: JSON.stringify(eventFields(event)).slice(0, -1),
+    head: headOf(event, rendered?.source?.event === event ? rendered.source.contentText : undefined),
     room: `,"room_id":${JSON.stringify(event.roomId)}`,
     unsigned: JSON.stringify(sharedUnsigned(stored)).slice(1, -1),
   };
   if (rendered !== undefined) rendered.text = text;
   return text;
+}
+
+/** The same text as of `eventFields`, without parsing the content where its own text is at hand. */
+function headOf(event: Event, contentText: string | undefined): string {
+  if (contentText === undefined || event.redacts !== undefined) return JSON.stringify(eventFields(event)).slice(0, -1);
+  const { type, stateKey, sender, eventId, originServerTs } = event;
+  const state = stateKey === undefined ? '' : `,"state_key":${JSON.stringify(stateKey)}`;
+  return (
+    `{"type":${JSON.stringify(type)}${state},"sender":${JSON.stringify(sender)},"content":${contentText}` +
+    `,"event_id":${JSON.stringify(eventId)},"origin_server_ts":${originServerTs}`
+  );
 }
 
 function eventFields(event: Event): JsonObject {

@@ -8,6 +8,7 @@ import type { Event, JsonObject, Pdu } from '../protocol/pdu.ts';
 import { redactPdu } from '../protocol/redaction.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from './database.ts';
+import { contentTextIn, createLazyEvent, type StoredPdu } from './lazy-event.ts';
 import { bigintArray, type Statement, sql, textArray } from './sql.ts';
 
 /** The client request that made an event: it alone sees the transaction id again. */
@@ -37,6 +38,8 @@ export interface StoredEvent {
 /** Filled by who renders. A slot in the event, since a weak map of all events is what garbage collection would wait for. */
 export interface RenderedSlot {
   text?: RenderedText;
+  /** The JSON of the content of this very event, where it could be had without parsing: copies have it changed perhaps. */
+  readonly source?: { readonly event: Event; readonly contentText: string };
 }
 
 /** The JSON of an event that is the same for all its readers, and what it was made from. */
@@ -59,13 +62,11 @@ export interface TimelineEvent extends StoredEvent {
   readonly position: number;
 }
 
-interface EventRow {
+interface EventRow extends StoredPdu {
   readonly event_nid: number;
-  readonly event_id: EventId;
   readonly position: number | null;
   readonly state_before: number | null;
   readonly state_after: number | null;
-  readonly pdu: string;
   readonly replaced_id: EventId | null;
   readonly replaced_pdu: string | null;
   readonly replaced_redacted: boolean | null;
@@ -95,6 +96,7 @@ export async function listTimeline(tx: Transaction, range: TimelineRange): Promi
 function timelineForward({ roomId, after, before, limit }: TimelineRange): Statement<EventRow> {
   return sql`
     select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+      e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
@@ -110,6 +112,7 @@ function timelineForward({ roomId, after, before, limit }: TimelineRange): State
 function timelineBackward({ roomId, after, before, limit }: TimelineRange): Statement<EventRow> {
   return sql`
     select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+      e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
@@ -135,6 +138,7 @@ export async function loadEventsById(
 ): Promise<readonly TimelineEvent[]> {
   const rows = await tx.query(sql<EventRow>`
     select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+      e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
@@ -154,6 +158,7 @@ export async function loadEventsByNid(
 ): Promise<readonly StoredEvent[]> {
   const rows = await tx.query(sql<EventRow>`
     select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+      e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
@@ -166,10 +171,13 @@ export async function loadEventsByNid(
 }
 
 function toStoredEvent(row: EventRow, version: RoomVersion): StoredEvent {
-  const { event_id: eventId, redaction_id, redaction_pdu } = row;
+  const { redaction_id, redaction_pdu } = row;
+  const whole = createLazyEvent(row, version);
+  const event = redaction_pdu === null ? whole : redactEvent(whole, version);
+  const contentText = redaction_pdu === null ? contentTextIn(row.pdu) : undefined;
   return {
     nid: row.event_nid,
-    event: readEvent(row.pdu, { eventId, version, isRedacted: redaction_pdu !== null }),
+    event,
     version,
     stateBefore: row.state_before,
     stateAfter: row.state_after,
@@ -182,7 +190,7 @@ function toStoredEvent(row: EventRow, version: RoomVersion): StoredEvent {
       row.txn_user === null || row.txn_device === null || row.txn_id === null
         ? undefined
         : { userId: row.txn_user, deviceId: row.txn_device, txnId: row.txn_id },
-    rendered: {},
+    rendered: contentText === undefined ? {} : { source: { event, contentText } },
   };
 }
 
