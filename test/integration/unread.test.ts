@@ -59,6 +59,7 @@ type Client = ReturnType<typeof createTestSync>;
 /** `[notifications, highlights]` of the main timeline and, by root, of the threads. */
 async function countsOf(client: Client, roomId: RoomId, userId = BOB): Promise<unknown> {
   const room = joinedRoom(await client.get(userId, { filter: THREADS }), roomId);
+  assert.ok(room?.unread_notifications, 'the room comes with its counts');
   const pair = (count: unknown) =>
     ['notification_count', 'highlight_count'].map((key) => Reflect.get(Object(count), key));
   const threads = Object.entries(room?.unread_thread_notifications ?? {});

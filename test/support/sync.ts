@@ -81,6 +81,7 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
     logger: silentLogger,
     serverName: SERVER,
     flushDelayMs: Infinity,
+    maxBehindMs: 60_000,
   });
   const presence = createPresence({ database, hub, clock: idleClock, logger: silentLogger });
   const sharedRooms = createSharedRooms({ database, hub });
