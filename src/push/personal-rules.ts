@@ -48,8 +48,14 @@ export class PersonalRules {
   /** Follows the stream. */
   apply(row: AccountDataRow): void {
     if (row.roomId !== undefined || !TYPES.some((type) => type === row.type)) return;
-    this.#cache.delete(row.userId);
-    this.special.add(row.userId);
+    const { userId } = row;
+    // What is known is changed in place, so that events up to the next change find just these rules, however far the
+    // database is ahead. Of somebody who had neither, the other part is none.
+    const known = this.#cache.peek(userId) ?? (this.special.has(userId) ? undefined : this.#remember(userId, []));
+    this.special.add(userId);
+    if (known === undefined) return;
+    const change = row.type === RULES_TYPE ? { rules: readRules(userId, [row]) } : { ignored: readIgnored([row]) };
+    this.#cache.set(userId, { ...known, ...change });
   }
 
   async load(userIds: readonly UserId[]): Promise<ReadonlyMap<UserId, Personal>> {

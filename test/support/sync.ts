@@ -83,7 +83,7 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
     flushDelayMs: Infinity,
     maxBehindMs: 60_000,
   });
-  const presence = createPresence({ database, hub, clock: idleClock, logger: silentLogger });
+  const presence = createPresence({ database, hub, clock: idleClock, logger: silentLogger, flushDelayMs: Infinity });
   const sharedRooms = createSharedRooms({ database, hub });
   const sync = createSync({
     database,
