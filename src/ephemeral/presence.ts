@@ -41,6 +41,8 @@ export interface PresenceOptions {
   readonly hub: Hub;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** How long a change may wait to be written; Infinity leaves it to `flush`. */
+  readonly flushDelayMs?: number;
 }
 
 /** As most servers have it: clients show who is away for longer. */
@@ -227,7 +229,7 @@ class PresenceKeeper implements Presence {
     this.#untold.add(userId);
     this.#unwritten.add(userId);
     this.#schedule('tell', TELL_DELAY_MS, () => this.#tell());
-    this.#schedule('flush', FLUSH_DELAY_MS, () => this.#flushInBackground());
+    this.#schedule('flush', this.#options.flushDelayMs ?? FLUSH_DELAY_MS, () => this.#flushInBackground());
     this.#schedule('sweep', SWEEP_INTERVAL_MS, () => this.#sweep());
   }
 
@@ -266,12 +268,12 @@ class PresenceKeeper implements Presence {
   #flushInBackground(): void {
     this.flush().catch((cause: unknown) => {
       this.#options.logger.warn({ cause }, 'could not store presence; trying again');
-      this.#schedule('flush', FLUSH_DELAY_MS, () => this.#flushInBackground());
+      this.#schedule('flush', this.#options.flushDelayMs ?? FLUSH_DELAY_MS, () => this.#flushInBackground());
     });
   }
 
   #schedule(name: 'sweep' | 'tell' | 'flush', delay: number, work: () => void): void {
-    if (this.#timers.has(name)) return;
+    if (this.#timers.has(name) || !Number.isFinite(delay)) return;
     const timer = this.#options.clock.after(delay, () => {
       this.#timers.delete(name);
       work();

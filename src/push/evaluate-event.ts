@@ -6,8 +6,7 @@
  * https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
  */
 import type { Clock } from '../lib/clock.ts';
-import { foldCase } from '../lib/glob.ts';
-import { localpartOf, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import type { ServerName, UserId } from '../protocol/ids.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import type { Event } from '../protocol/pdu.ts';
 import { getUserLevel, notificationLevel } from '../protocol/power-levels.ts';
@@ -16,6 +15,7 @@ import { createDefaultRules } from '../protocol/push-rules-default.ts';
 import { createPushSubject, type PushSubject } from '../protocol/push-subject.ts';
 import { MAX_RELATION_HOPS, nextInChain, threadOf } from '../protocol/threads.ts';
 import type { Notification, NotificationOutcome } from '../storage/notifications.ts';
+import { findNamed } from './named-members.ts';
 import type { PersonalRules } from './personal-rules.ts';
 import type { PushRoomState, PushRooms } from './types.ts';
 
@@ -133,45 +133,8 @@ function findCandidates(options: EvaluationOptions, { event, room, subject }: Ca
   }
   const body = mentions === undefined ? subject.foldedText('content.body') : undefined;
   if (body === undefined) return candidates;
-  // Only roughly: the rules say exactly whether a name is there.
-  for (const { userId, names } of namesOf(room, serverName)) {
-    if (names.some((name) => body.includes(name))) candidates.add(userId);
-  }
+  for (const userId of findNamed(body, room, serverName)) candidates.add(userId);
   return candidates;
-}
-
-// Snapshots share their members for as long as none changes, so the names are gathered once per change of them.
-const names = new WeakMap<object, readonly MemberNames[]>();
-
-interface MemberNames {
-  readonly userId: UserId;
-  /** With their case folded. */
-  readonly names: readonly string[];
-}
-
-function namesOf(room: PushRoomState, serverName: ServerName): readonly MemberNames[] {
-  const known = names.get(room.parts.members);
-  if (known !== undefined) return known;
-  const list = joined(room)
-    .filter(({ userId }) => serverNameOf(userId) === serverName)
-    .map(({ userId, displayName }) => ({
-      userId,
-      names: [localpartOf(userId), displayName].flatMap((name) =>
-        name === undefined || name === '' ? [] : foldCase(name),
-      ),
-    }));
-  names.set(room.parts.members, list);
-  return list;
-}
-
-function joined(room: PushRoomState): readonly { readonly userId: UserId; readonly displayName: string | undefined }[] {
-  const members: { userId: UserId; displayName: string | undefined }[] = [];
-  for (const { stateKey, content } of room.members()) {
-    if (content['membership'] !== 'join') continue;
-    // A membership event was accepted, so its state key is a user id.
-    members.push({ userId: stateKey as UserId, displayName: displayNameOf(content) });
-  }
-  return members;
 }
 
 function displayNameOf(content: Event['content'] | undefined): string | undefined {

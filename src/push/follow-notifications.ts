@@ -39,6 +39,8 @@ export interface NotificationsOptions {
   readonly serverName: ServerName;
   /** How long something may wait to be written; Infinity leaves it to `flush`. */
   readonly flushDelayMs?: number;
+  /** How long a sync waits for its counts. */
+  readonly maxBehindMs?: number;
 }
 
 export interface Notifications extends AsyncDisposable {
@@ -73,7 +75,7 @@ const MAX_QUEUED_FACTS = 20_000;
 /** Positions read at once after a start: the work of some ten milliseconds. */
 const CATCH_UP_POSITIONS = 1_000;
 const RETRY_MS = 500;
-/** How long a sync waits for its counts. */
+/** Longer than catching up with a burst takes; after a long stop syncs do better without counts. */
 const MAX_BEHIND_MS = 3_000;
 
 /** Has to be made after the engine, whose rooms must hear of each COMMIT first. */
@@ -259,7 +261,7 @@ class NotificationFollower implements Notifications {
           resolve(reached);
         },
       };
-      const timer = this.#options.clock.after(MAX_BEHIND_MS, () => waiting.done(false));
+      const timer = this.#options.clock.after(this.#options.maxBehindMs ?? MAX_BEHIND_MS, () => waiting.done(false));
       this.#reaching.add(waiting);
     });
   }

@@ -85,8 +85,10 @@ export async function wakeSharing(
   waiters: Waiters,
   changed: ReadonlySet<UserId>,
 ): Promise<void> {
-  if (waiters.size === 0) return;
-  await sharedRooms.load([...changed, ...waiters.users()]);
+  // Nobody is told of themselves.
+  const others = [...waiters.users()].filter((userId) => changed.size > 1 || !changed.has(userId));
+  if (others.length === 0) return;
+  await sharedRooms.load([...changed, ...others]);
   const rooms = new Set<RoomId>();
   for (const userId of changed) for (const roomId of sharedRooms.getRooms(userId) ?? []) rooms.add(roomId);
   waiters.wakeWhere((userId) => {

@@ -81,8 +81,9 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
     logger: silentLogger,
     serverName: SERVER,
     flushDelayMs: Infinity,
+    maxBehindMs: 60_000,
   });
-  const presence = createPresence({ database, hub, clock: idleClock, logger: silentLogger });
+  const presence = createPresence({ database, hub, clock: idleClock, logger: silentLogger, flushDelayMs: Infinity });
   const sharedRooms = createSharedRooms({ database, hub });
   const sync = createSync({
     database,
