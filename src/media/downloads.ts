@@ -39,7 +39,7 @@ export interface FoundMedia extends MediaKey {
 export interface Downloads {
   /** Throws M_NOT_FOUND or M_NOT_YET_UPLOADED where there is nothing to be had. */
   find(key: MediaKey, options: FindOptions): Promise<FoundMedia>;
-  open(media: Pick<FoundMedia, 'sha256'>, range?: ByteRange): Promise<Readable>;
+  open(media: Pick<FoundMedia, 'sha256' | 'size'>, range?: ByteRange): Promise<Readable | Buffer>;
 }
 
 export interface DownloadsOptions {
@@ -55,6 +55,8 @@ export interface DownloadsOptions {
   readonly frozenAt: number;
 }
 
+/** What is read at once instead of streamed: little enough to wait in memory for a slow client. */
+const MAX_READ_BYTES = 64 * 1024;
 /** The last access is written at most this often: it decides about months. */
 const ACCESS_RESOLUTION_MS = 60 * 60 * 1000;
 
@@ -74,8 +76,9 @@ export function createDownloads(options: DownloadsOptions): Downloads {
       const contentType = media.contentType ?? UNKNOWN_TYPE;
       return { ...key, sha256, size, contentType, fileName, isRemote: media.kind === 'remote' };
     },
-    async open({ sha256 }, range) {
-      const content = await store.open(sha256, range);
+    async open({ sha256, size }, range = { start: 0, end: size - 1 }) {
+      const isSmall = size > 0 && range.end - range.start < MAX_READ_BYTES;
+      const content = await (isSmall ? store.read(sha256, range) : store.open(sha256, size > 0 ? range : undefined));
       if (content !== undefined) return content;
       logger.error({ sha256 }, 'a media file is missing');
       throw notFound();

@@ -9,6 +9,7 @@
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import {
   DeleteObjectCommand,
@@ -75,6 +76,10 @@ export async function createS3Store(options: S3StoreOptions): Promise<MediaStore
       }
     },
     open: (sha256, range) => openObject(bucket, sha256, range),
+    async read(sha256, range) {
+      const content = await openObject(bucket, sha256, range);
+      return content && buffer(content);
+    },
     async withLocalFile(sha256, use) {
       const content = await openObject(bucket, sha256);
       if (content === undefined) return undefined;
