@@ -22,6 +22,8 @@ export type UnauthenticatedAccess = 'allowed' | 'frozen' | 'denied';
 export interface FindOptions {
   readonly isAuthenticated: boolean;
   readonly allowRemote: boolean;
+  /** The user, or the address of a client without a token. */
+  readonly payer: string;
   /** How long to wait for an upload that was announced. */
   readonly timeoutMs: number;
   /** Aborted when the client leaves. */
@@ -94,7 +96,7 @@ async function locate(options: DownloadsOptions, key: MediaKey, request: FindOpt
   if (media !== undefined || key.origin === serverName || !request.allowRemote) return media;
   // What would be fetched now is new, and so not for everybody: others must not fill our disk either.
   if (!request.isAuthenticated && options.unauthenticatedAccess() !== 'allowed') return undefined;
-  const isThere = await options.remote.fetch(key, request.timeoutMs);
+  const isThere = await options.remote.fetch(key, request);
   return isThere ? loadMedia(database, key) : undefined;
 }
 
