@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import type { ServerName } from '../protocol/ids.ts';
+import type { ServerName, UserId } from '../protocol/ids.ts';
 import type { Database } from '../storage/database.ts';
 import { loadMedia, type MediaKey, type MediaRow, updateMediaAccess } from '../storage/media.ts';
 import { UNKNOWN_TYPE } from './content-type.ts';
@@ -35,6 +35,8 @@ export interface FoundMedia extends MediaKey {
   readonly size: number;
   readonly contentType: string;
   readonly fileName: string | null;
+  /** Who uploaded it, which this server tells others of its kind; null for external media, and where it is not known. */
+  readonly userId: UserId | null;
   readonly isRemote: boolean;
 }
 
@@ -74,9 +76,9 @@ export function createDownloads(options: DownloadsOptions): Downloads {
           logger.warn({ err: cause, ...key }, 'could not note an access to media'),
         );
       }
-      const { sha256, size, fileName } = media;
+      const { sha256, size, fileName, userId } = media;
       const contentType = media.contentType ?? UNKNOWN_TYPE;
-      return { ...key, sha256, size, contentType, fileName, isRemote: media.kind === 'remote' };
+      return { ...key, sha256, size, contentType, fileName, userId, isRemote: media.kind === 'remote' };
     },
     async open({ sha256, size }, range = { start: 0, end: size - 1 }) {
       const isSmall = size > 0 && range.end - range.start < MAX_READ_BYTES;
