@@ -70,7 +70,7 @@ const MAX_PREVIEW_IMAGE_BYTES = 10 * 1024 * 1024;
 
 type MediaSettings = Pick<
   MediaOptions,
-  'rootPath' | 's3' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
+  'remoteLimits' | 'rootPath' | 's3' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
 >;
 
 export function mediaSettings(live: Live, userAgent: string): MediaSettings {
@@ -91,8 +91,12 @@ export function mediaSettings(live: Live, userAgent: string): MediaSettings {
       };
     },
     retention() {
-      const { local, remote } = live.config.mediaRepo.retention;
-      return { localMedia: local, remoteMedia: remote };
+      const { retention, remote } = live.config.mediaRepo;
+      return { localMedia: retention.local, remoteMedia: retention.remote, maxRemoteBytes: remote.maxSize };
+    },
+    remoteLimits() {
+      const { userBurst, userPerSecond } = live.config.mediaRepo.remote;
+      return { burst: userBurst, perSecond: userPerSecond };
     },
     unauthenticatedAccess: () => live.config.mediaRepo.unauthenticatedAccess,
     previews: previews.enabled

@@ -204,6 +204,20 @@ export const schema = section('', {
         reloadable: true,
       }),
     }),
+    remote: section('Media of other servers, which are fetched when users here look at them.', {
+      max_size: value(is.size, 'Bytes that are kept, those used last; 0 for any number.', {
+        default: 0,
+        reloadable: true,
+      }),
+      user_burst: value(is.size, 'Bytes that one user, or one address, may have fetched at once; 0 for any number.', {
+        default: '500MB',
+        reloadable: true,
+      }),
+      user_per_second: value(is.size, 'Bytes a second that he may have fetched in the long run.', {
+        default: '100KB',
+        reloadable: true,
+      }),
+    }),
     previews: section('Previews of links: the server fetches pages that its users name.', {
       enabled: value(is.boolean, 'Whether to make any.', { default: true }),
       allowed_networks: value(is.listOf(is.network), 'Networks that may be reached although they are not public.', {

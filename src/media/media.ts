@@ -11,6 +11,7 @@ import { createImageCodec } from './image-codec.ts';
 import { createMediaAdmin, type MediaAdmin } from './media-admin.ts';
 import { openStore, type StoreOptions } from './open-store.ts';
 import { createPreviews, type PreviewSettings, type Previews } from './previews.ts';
+import { createRemoteBudget, type RemoteBudgetLimits } from './remote-budget.ts';
 import { createRemoteMedia, type FetchRemoteFile } from './remote-media.ts';
 import { createThumbnails, type Thumbnails } from './thumbnails.ts';
 import { createUploadWaiters } from './upload-waiters.ts';
@@ -31,6 +32,7 @@ export interface MediaOptions extends StoreOptions {
   /** What follows is asked each time, since it can change while the server runs. */
   readonly limits: () => UploadLimits;
   readonly retention: () => Retention;
+  readonly remoteLimits: () => RemoteBudgetLimits;
   readonly unauthenticatedAccess: () => UnauthenticatedAccess;
   /** Undefined where the server makes none. */
   readonly previews: PreviewSettings | undefined;
@@ -55,7 +57,8 @@ export async function createMedia(options: MediaOptions): Promise<Media> {
   const waiters = createUploadWaiters(clock);
   const frozenAt = await claimMediaFreeze(database, clock.now());
   const maxBytes = (): number => options.limits().maxUploadSize;
-  const remote = createRemoteMedia({ ...options, store, maxBytes });
+  const budget = createRemoteBudget(clock, options.remoteLimits);
+  const remote = createRemoteMedia({ ...options, store, maxBytes, budget });
   const codec = createImageCodec(images);
   const cleaner = createCleaner({ ...options, store });
   const { previews: settings } = options;

@@ -10,6 +10,7 @@ import { insertMedia, type MediaKey } from '../storage/media.ts';
 import { createBoundedWork } from './bounded-work.ts';
 import { cleanContentType } from './content-type.ts';
 import { placeFile } from './place-file.ts';
+import type { RemoteBudget } from './remote-budget.ts';
 import { type MediaStore, TooLargeError } from './store.ts';
 
 export interface RemoteFile {
@@ -34,13 +35,20 @@ export interface RemoteMediaOptions {
   readonly store: MediaStore;
   readonly clock: Clock;
   readonly maxBytes: () => number;
+  readonly budget: RemoteBudget;
   /** Undefined where the server does not talk to others. */
   readonly fetchRemoteFile?: FetchRemoteFile | undefined;
 }
 
 export interface RemoteMedia {
-  /** Fetches and stores it; false where it does not exist or cannot be had. */
-  fetch(key: MediaKey, timeoutMs: number): Promise<boolean>;
+  /** Fetches and stores it; false where it does not exist. */
+  fetch(key: MediaKey, request: RemoteRequest): Promise<boolean>;
+}
+
+export interface RemoteRequest {
+  readonly timeoutMs: number;
+  /** Whose budget it is fetched from. */
+  readonly payer: string;
 }
 
 const MAX_FILE_NAME_LENGTH = 255;
@@ -52,19 +60,21 @@ export function createRemoteMedia(options: RemoteMediaOptions): RemoteMedia {
   const underway = new Map<string, Promise<boolean>>();
   const work = createBoundedWork({ maxRunning: MAX_RUNNING, maxWaiting: MAX_WAITING, what: 'downloads from others' });
   return {
-    fetch(key, timeoutMs) {
+    async fetch(key, request) {
       const name = `${key.origin}/${key.mediaId}`;
       const shared = underway.get(name);
       if (shared !== undefined) return shared;
-      const fetched = work.run(() => fetchAndStore(options, key, timeoutMs)).finally(() => underway.delete(name));
+      options.budget.check(request.payer);
+      const fetched = work.run(() => fetchAndStore(options, key, request)).finally(() => underway.delete(name));
       underway.set(name, fetched);
       return fetched;
     },
   };
 }
 
-async function fetchAndStore(options: RemoteMediaOptions, key: MediaKey, timeoutMs: number): Promise<boolean> {
-  const { store, clock, fetchRemoteFile } = options;
+async function fetchAndStore(options: RemoteMediaOptions, key: MediaKey, request: RemoteRequest): Promise<boolean> {
+  const { store, clock, budget, fetchRemoteFile } = options;
+  const { timeoutMs, payer } = request;
   const maxBytes = options.maxBytes();
   const file = await fetchRemoteFile?.(key, { timeoutMs, maxBytes });
   if (file === undefined) return false;
@@ -72,6 +82,7 @@ async function fetchAndStore(options: RemoteMediaOptions, key: MediaKey, timeout
     if (!(cause instanceof TooLargeError)) throw cause;
     throw new MatrixError('M_TOO_LARGE', 'The media is too large for this server', { status: 502 });
   });
+  budget.spend(payer, staged.size);
   const now = clock.now();
   await placeFile(options, staged, (tx) =>
     insertMedia(tx, {

@@ -9,6 +9,7 @@
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import {
   DeleteObjectCommand,
@@ -21,7 +22,7 @@ import {
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { createBoundedWork } from './bounded-work.ts';
-import { abortUploadsBefore, type Bucket, PART_BYTES, startUpload, type Upload } from './s3-upload.ts';
+import { abortUploadsBefore, type Bucket, createParts, PART_BYTES, startUpload, type Upload } from './s3-upload.ts';
 import { createSpool, type SpooledFile } from './spool.ts';
 import { type ByteRange, checkFileName, isFileName, type MediaStore } from './store.ts';
 
@@ -46,8 +47,8 @@ export interface S3StoreOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
-/** Without any byte in either direction. */
-const SOCKET_TIMEOUT_MS = 60_000;
+/** Without any byte in either direction: whoever pauses a film lets the download wait, and asks again by range later. */
+const SOCKET_TIMEOUT_MS = 5 * 60_000;
 /** A slow download holds one; beyond the SDK's 50, so that slow clients do not stop the uploads. */
 const MAX_SOCKETS = 512;
 /** Parts in memory at once, of all uploads together: 32 MB. */
@@ -62,7 +63,7 @@ export async function createS3Store(options: S3StoreOptions): Promise<MediaStore
   const { settings, clock } = options;
   const client = createClient(settings);
   const work = createBoundedWork({ maxRunning: MAX_PARTS, maxWaiting: MAX_WAITING_PARTS, what: 'uploads' });
-  const bucket: Bucket = { client, name: settings.bucket, prefix: settings.prefix, work };
+  const bucket: Bucket = { client, name: settings.bucket, prefix: settings.prefix, parts: createParts(work) };
   const spool = await createSpool(options.spoolPath, options.random);
   return {
     async stage(chunks, maxBytes) {
@@ -75,6 +76,10 @@ export async function createS3Store(options: S3StoreOptions): Promise<MediaStore
       }
     },
     open: (sha256, range) => openObject(bucket, sha256, range),
+    async read(sha256, range) {
+      const content = await openObject(bucket, sha256, range);
+      return content && buffer(content);
+    },
     async withLocalFile(sha256, use) {
       const content = await openObject(bucket, sha256);
       if (content === undefined) return undefined;

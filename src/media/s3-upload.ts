@@ -23,8 +23,29 @@ export interface Bucket {
   readonly client: S3Client;
   readonly name: string;
   readonly prefix: string;
-  /** Bounds the parts in memory. */
-  readonly work: BoundedWork;
+  readonly parts: Parts;
+}
+
+/** The parts in memory, of all uploads together. */
+export interface Parts {
+  /** Lends a buffer to `send` when one is free. */
+  use<T>(length: number, send: (bytes: Buffer) => Promise<T>): Promise<T>;
+}
+
+/** Buffers are used again: what waited for the garbage collector would be many times what is on its way. */
+export function createParts(work: BoundedWork): Parts {
+  const idle: Buffer[] = [];
+  return {
+    use: (length, send) =>
+      work.run(async () => {
+        const isUsual = length <= PART_BYTES;
+        const bytes = (isUsual ? idle.pop() : undefined) ?? Buffer.allocUnsafeSlow(Math.max(length, PART_BYTES));
+        const result = await send(bytes.subarray(0, length));
+        // Not after a failure: something may still be reading it.
+        if (isUsual) idle.push(bytes);
+        return result;
+      }),
+  };
 }
 
 export interface Upload {
@@ -47,12 +68,12 @@ export async function startUpload(bucket: Bucket, place: Place, file: SpooledFil
   return file.size > PART_BYTES ? startMultipart(bucket, place, file) : createSimple(bucket, place, file);
 }
 
-function createSimple({ client, work }: Bucket, place: Place, { path, size }: SpooledFile): Upload {
+function createSimple({ client, parts }: Bucket, place: Place, { path, size }: SpooledFile): Upload {
   return {
     complete: () =>
-      work.run(async () => {
+      parts.use(size, async (Body) => {
         await using handle = await open(path, 'r');
-        const Body = await readPart(handle, { start: 0, length: size });
+        await fill(Body, handle, 0);
         await client.send(new PutObjectCommand({ ...place, Body, ContentLength: size }));
       }),
     abort: () => Promise.resolve(),
@@ -82,35 +103,32 @@ async function startMultipart(bucket: Bucket, place: Place, file: SpooledFile): 
 }
 
 async function sendParts(
-  { client, work }: Bucket,
+  { client, parts }: Bucket,
   upload: Place & { readonly UploadId: string },
   { path, size }: SpooledFile,
 ): Promise<CompletedPart[]> {
   const partBytes = Math.max(PART_BYTES, Math.ceil(size / MAX_PARTS));
-  const parts: CompletedPart[] = [];
+  const sent: CompletedPart[] = [];
   await using handle = await open(path, 'r');
   for (let start = 0; start < size; start += partBytes) {
     const length = Math.min(partBytes, size - start);
-    const PartNumber = parts.length + 1;
-    const { ETag } = await work.run(async () => {
-      const Body = await readPart(handle, { start, length });
+    const PartNumber = sent.length + 1;
+    const { ETag } = await parts.use(length, async (Body) => {
+      await fill(Body, handle, start);
       return client.send(new UploadPartCommand({ ...upload, PartNumber, Body, ContentLength: length }));
     });
     if (ETag === undefined) throw new Error('the store did not say what it has got');
-    parts.push({ PartNumber, ETag });
+    sent.push({ PartNumber, ETag });
   }
-  return parts;
+  return sent;
 }
 
-async function readPart(handle: FileHandle, part: { readonly start: number; readonly length: number }) {
-  const bytes = Buffer.allocUnsafeSlow(part.length);
-  let filled = 0;
-  while (filled < part.length) {
-    const { bytesRead } = await handle.read(bytes, filled, part.length - filled, part.start + filled);
+async function fill(bytes: Buffer, handle: FileHandle, start: number): Promise<void> {
+  for (let filled = 0; filled < bytes.length; ) {
+    const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
     if (bytesRead === 0) throw new Error('a spooled file is shorter than it was');
     filled += bytesRead;
   }
-  return bytes;
 }
 
 /** Aborts the multipart uploads below our prefix that began before that moment; returns their number. */

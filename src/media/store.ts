@@ -23,6 +23,8 @@ export interface MediaStore extends AsyncDisposable {
   stage(chunks: AsyncIterable<Buffer>, maxBytes: number): Promise<StagedFile>;
   /** Undefined where there is no such file. */
   open(sha256: string, range?: ByteRange): Promise<Readable | undefined>;
+  /** A range of few bytes at once, which costs less than a stream; undefined where there is no such file. */
+  read(sha256: string, range: ByteRange): Promise<Buffer | undefined>;
   /** Hands the path of a file with that content to `work`, for as long as it runs; undefined where there is none. */
   withLocalFile<T>(sha256: string, work: (path: string) => Promise<T>): Promise<T | undefined>;
   has(sha256: string): Promise<boolean>;

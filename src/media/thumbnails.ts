@@ -4,7 +4,6 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#thumbnails
  */
-import { buffer } from 'node:stream/consumers';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { Database } from '../storage/database.ts';
@@ -70,8 +69,12 @@ interface Making {
 async function make(options: ThumbnailsOptions, making: Making): Promise<ThumbnailFile> {
   const { store, codec } = options;
   // Before all of it is fetched from a store that is far away.
-  if (sniffImageType(await readHead(store, making.media.sha256)) === undefined) throw noThumbnail();
-  const file = await store.withLocalFile(making.media.sha256, async (path) => {
+  const { sha256, size } = making.media;
+  if (size < SNIFFED_BYTES) throw noThumbnail();
+  const head = await store.read(sha256, { start: 0, end: SNIFFED_BYTES - 1 });
+  if (head === undefined) throw notFound();
+  if (sniffImageType(head) === undefined) throw noThumbnail();
+  const file = await store.withLocalFile(sha256, async (path) => {
     const info = await codec.inspect(path);
     if (info === undefined) throw noThumbnail();
     checkSize(options, making.media, info);
@@ -84,12 +87,6 @@ async function make(options: ThumbnailsOptions, making: Making): Promise<Thumbna
   });
   if (file === undefined) throw notFound();
   return file;
-}
-
-async function readHead(store: MediaStore, sha256: string): Promise<Buffer> {
-  const head = await store.open(sha256, { start: 0, end: SNIFFED_BYTES - 1 });
-  if (head === undefined) throw notFound();
-  return buffer(head);
 }
 
 function checkSize({ maxPixels }: ThumbnailsOptions, { isRemote }: FoundMedia, { width, height }: ImageInfo): void {

@@ -113,3 +113,33 @@ export async function deleteUnaccessedMedia(
       where deleted.kind = 'external' and url_previews.media_id = deleted.media_id)
     select origin, media_id as "mediaId", sha256 from deleted`);
 }
+
+/** Bytes of the media of other servers; equal files count each time. */
+export async function loadRemoteBytes(tx: Transaction): Promise<number> {
+  const [row] = await tx.query(sql<{ bytes: number }>`
+    select coalesce(sum(size), 0)::bigint as bytes from media where kind = 'remote'`);
+  return row?.bytes ?? 0;
+}
+
+/** Deletes the remote media used longest ago, at most `limit`, as far as is needed to get rid of `excess` bytes. */
+export async function deleteOldestRemoteMedia(
+  tx: Transaction,
+  { excess, now, limit }: { readonly excess: number; readonly now: number; readonly limit: number },
+): Promise<readonly { readonly sha256: string; readonly size: number }[]> {
+  return tx.query(sql<{ sha256: string; size: number }>`
+    with oldest as (
+      select origin, media_id, size, last_access_at from media where kind = 'remote'
+      order by last_access_at limit ${limit} for update skip locked),
+    summed as (
+      select origin, media_id, size, sum(size) over (order by last_access_at, origin, media_id) as total from oldest),
+    deleted as (
+      delete from media using summed
+      where media.origin = summed.origin and media.media_id = summed.media_id
+        and summed.total - summed.size < ${excess}
+      returning media.sha256, media.size),
+    noted as (
+      insert into media_file_checks (sha256, noted_at)
+      select distinct sha256, ${now}::bigint from deleted order by sha256
+      on conflict (sha256) do update set noted_at = excluded.noted_at)
+    select sha256, size from deleted`);
+}

@@ -165,7 +165,7 @@ describe('retention', () => {
   });
 
   test('goes by the last access, with a time for local and one for remote media', async () => {
-    const retention = { localMedia: 10 * DAY, remoteMedia: 5 * DAY };
+    const retention = { localMedia: 10 * DAY, remoteMedia: 5 * DAY, maxRemoteBytes: 0 };
     await using server = await startMediaServer({ media: { fetchRemoteFile, retention: () => retention } });
     const [used, unused] = [await server.upload('used'), await server.upload('unused')];
     await fetchFrom(server, OTHER, 'one');
@@ -181,6 +181,49 @@ describe('retention', () => {
     assert.equal((await server.download(used)).bytes.toString(), 'used');
     assert.deepEqual(server.files(), [hash('sha256', 'used')]);
     assert.equal(await fetchFrom(server, OTHER, 'one'), 200, 'fetched again');
+  });
+});
+
+describe('D2: the disk is not filled with media of others', () => {
+  test('by many: what was used longest ago goes when there is too much', async () => {
+    const retention = { localMedia: 0, remoteMedia: 0, maxRemoteBytes: 40 };
+    await using server = await startMediaServer({ media: { fetchRemoteFile, retention: () => retention } });
+    await server.upload('local media do not count'.repeat(9));
+    // 15 bytes each.
+    for (const mediaId of ['a', 'b', 'c', 'd']) {
+      assert.equal(await fetchFrom(server, OTHER, mediaId), 200);
+      server.clock.advance(2 * HOUR);
+    }
+    assert.equal(await fetchFrom(server, OTHER, 'a'), 200);
+    await sleep(100);
+    await server.media.cleaner.clean();
+    const text = `select media_id from media where kind = 'remote' order by media_id`;
+    const kept = await server.db.database.query({ name: 'kept', text, values: [] });
+    assert.deepEqual(
+      kept.map((row) => at(row, 'media_id')),
+      ['a', 'd'],
+    );
+    assert.equal(server.files().length, 3);
+  });
+
+  test('by one user, or one address: who had too much fetched waits, others do not', async () => {
+    const remoteLimits = () => ({ burst: 20, perSecond: 1 });
+    const unauthenticatedAccess = () => 'allowed' as const;
+    await using server = await startMediaServer({ media: { fetchRemoteFile, remoteLimits, unauthenticatedAccess } });
+    const get = (mediaId: string, token = 'alice', root = 'client/v1/media') =>
+      server.request('GET', `/_matrix/${root}/download/${OTHER}/${mediaId}`, { token });
+    assert.deepEqual([(await get('a')).status, (await get('b')).status], [200, 200]);
+    const refused = await get('c');
+    assert.deepEqual([refused.status, at(refused.json, 'errcode')], [429, 'M_LIMIT_EXCEEDED']);
+    const retryAfter = Number(at(refused.json, 'retry_after_ms'));
+    assert.ok(retryAfter > 9_000 && retryAfter <= 12_000, String(retryAfter));
+    assert.equal((await get('a')).status, 200, 'what is here costs nothing');
+    assert.equal((await get('c', 'bob')).status, 200);
+    for (const [mediaId, status] of Object.entries({ d: 200, e: 200, f: 429 })) {
+      assert.equal((await get(mediaId, '', 'media/v3')).status, status);
+    }
+    server.clock.advance(retryAfter);
+    assert.equal((await get('g')).status, 200);
   });
 });
 
@@ -236,7 +279,7 @@ describe('cleaning', () => {
         return cleanings === 2 ? Promise.reject(new Error('the store is away')) : files.clearAbandoned();
       },
     };
-    const retention = () => ({ localMedia: 0, remoteMedia: 0 });
+    const retention = () => ({ localMedia: 0, remoteMedia: 0, maxRemoteBytes: 0 });
     const { database } = server.db;
     const cleaner = createCleaner({ database, store, clock, logger: silentLogger, retention });
     cleaner.start();
