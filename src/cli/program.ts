@@ -40,11 +40,13 @@ export function createProgram(): Command {
     .showHelpAfterError('(add --help for what can be said)');
   addExamples(program, [
     'hammerhead serve --config /etc/hammerhead/config.yaml',
+    'hammerhead doctor --config /etc/hammerhead/config.yaml',
     'hammerhead admin users create --admin alice',
   ]);
   addServe(program);
   addConfigCommands(program.command('config').description('check, write and describe the configuration file'));
   addDatabaseCommands(program.command('db').description('look after the database'));
+  addDoctor(program);
   addBackup(program);
   addRestore(program);
   const admin = program.command('admin').description('administer a running server (also: hammerheadctl)');
@@ -111,6 +113,19 @@ function addDatabaseCommands(db: Command): void {
     .addOption(configOption())
     .action(async ({ config }: ConfigOptions) => (await import('./database.ts')).printStatus(config));
   addExamples(status, ['hammerhead db status']);
+}
+
+function addDoctor(program: Command): void {
+  const doctor = program
+    .command('doctor')
+    .description('examine configuration, database, disk, clock, ports, DNS, TLS and permissions; changes nothing')
+    .addOption(configOption())
+    .option('--json', 'print the findings as JSON')
+    .action(async ({ config, json = false }: ConfigOptions & { readonly json?: boolean }) => {
+      const { runDoctor } = await import('./doctor/doctor.ts');
+      process.exitCode = (await runDoctor(config, json)) ? EXIT.ok : EXIT.failed;
+    });
+  addExamples(doctor, ['hammerhead doctor', `hammerhead doctor --json | jq '.findings[] | select(.level != "ok")'`]);
 }
 
 interface BackupOptions extends ConfigOptions {

@@ -1,0 +1,51 @@
+/** How the doctor looks at the network; handed in, so that tests decide what is out there. */
+import { lookup, resolveSrv } from 'node:dns/promises';
+import { once } from 'node:events';
+import { isIP } from 'node:net';
+import { connect } from 'node:tls';
+
+export interface TlsPlace {
+  readonly host: string;
+  readonly port: number;
+  /** The name that the certificate has to be for. */
+  readonly name: string;
+}
+
+export interface Network {
+  /** The records of a service, the most wanted first; rejects where there are none. */
+  resolveSrv(name: string): Promise<readonly { readonly name: string; readonly port: number }[]>;
+  /** Rejects where the host is not known. */
+  resolveAddresses(host: string): Promise<readonly string[]>;
+  fetchText(url: string): Promise<{ readonly status: number; readonly text: string }>;
+  /** What is wrong with the certificate, or undefined; rejects where nobody answers. */
+  tryTls(place: TlsPlace): Promise<string | undefined>;
+}
+
+const TIMEOUT_MS = 5_000;
+/** A well-known file is some hundred bytes. */
+const MAX_TEXT = 50_000;
+
+export const systemNetwork: Network = {
+  async resolveSrv(name) {
+    const records = await resolveSrv(name);
+    return records.sort((one, other) => one.priority - other.priority || other.weight - one.weight);
+  },
+  resolveAddresses: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
+  async fetchText(url) {
+    const { Agent, interceptors, request } = await import('undici');
+    const dispatcher = new Agent().compose(interceptors.redirect({ maxRedirections: 5 }));
+    const answer = await request(url, { dispatcher, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const text = (await answer.body.text()).slice(0, MAX_TEXT);
+    return { status: answer.statusCode, text };
+  },
+  async tryTls({ host, port, name }) {
+    const socket = connect({ host, port, rejectUnauthorized: false, ...(isIP(name) === 0 && { servername: name }) });
+    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('no answer within five seconds')));
+    try {
+      await once(socket, 'secureConnect');
+      return socket.authorized ? undefined : String(socket.authorizationError);
+    } finally {
+      socket.destroy();
+    }
+  },
+};
