@@ -23,8 +23,8 @@ import { findFreePort, type ServerProcess, startServer } from '../support/server
 const CONTRIB = fileURLToPath(new URL('../../contrib/', import.meta.url));
 /** A little less than the 50 MB that the server takes by default. */
 const UPLOAD_BYTES = 49_000_000;
-/** Longer than the minute after which proxies cut off what they are not told about; only with `--long`. */
-const POLL_MS = process.env['HAMMERHEAD_LONG_TESTS'] === undefined ? 2_000 : 70_000;
+/** With `--long`, as long as the server lets them be: the minute after which proxies cut off what they are not told about. */
+const POLL_MS = process.env['HAMMERHEAD_LONG_TESTS'] === undefined ? 2_000 : 60_000;
 /** Addresses are noted together, every 15 seconds. */
 const SEEN_TIMEOUT_MS = 25_000;
 const START_TIMEOUT_MS = 10_000;
