@@ -35,7 +35,7 @@ import { createVoipEndpoints } from './api/client/voip.ts';
 import { wellKnownEndpoints } from './api/client/well-known.ts';
 import { whoamiEndpoints } from './api/client/whoami.ts';
 import { type Config, loadConfig } from './config/load.ts';
-import { loadOrCreateSigningKey } from './config/signing-key.ts';
+import { loadOrCreateSigningKey, loadSigningKey } from './config/signing-key.ts';
 import { createRoomEngine } from './engine/room-engine.ts';
 import { createVisibility } from './engine/visible-events.ts';
 import { createReceipts } from './ephemeral/receipts.ts';
@@ -75,7 +75,7 @@ import { listRoomsOfUser } from './storage/memberships.ts';
 import { type OpenDatabase, openDatabase } from './storage/open-database.ts';
 import { loadProfile } from './storage/profiles.ts';
 import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
-import { claimServerIdentity } from './storage/server-identity.ts';
+import { claimServerIdentity, loadServerIdentity } from './storage/server-identity.ts';
 import { Committer } from './streams/committer.ts';
 import { createHub, type Hub } from './streams/hub.ts';
 import { createSync } from './sync/sync.ts';
@@ -329,7 +329,9 @@ async function loadRoomProfile(database: Database, userId: UserId): Promise<Prof
 }
 
 async function claimIdentity(config: Config, { database }: OpenDatabase): Promise<SigningKey> {
-  const key = await loadOrCreateSigningKey(join(config.dataDir, 'signing.key'), secureRandom);
+  const path = join(config.dataDir, 'signing.key');
+  const isNew = (await loadServerIdentity(database)) === undefined;
+  const key = isNew ? await loadOrCreateSigningKey(path, secureRandom) : await loadSigningKey(path);
   const identity = { serverName: config.serverName, signingKeyId: key.keyId, signingPublicKey: key.publicKey };
   await claimServerIdentity(database, identity, systemClock.now());
   return key;
