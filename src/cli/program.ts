@@ -16,6 +16,11 @@ interface ConfigOptions {
 /** Runs one command and returns the process's exit code. */
 export async function runCli(options: readonly string[]): Promise<number> {
   const program = createProgram();
+  // Whoever read the output has enough of it, as `head` has after ten lines: that is no failure.
+  process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'EPIPE') process.exit(EXIT.ok);
+    throw cause;
+  });
   try {
     await program.parseAsync(options, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;

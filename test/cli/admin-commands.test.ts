@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Command } from 'commander';
 import { createProgram } from '../../src/cli/program.ts';
-import { type CliOptions, hammerheadctl, withTerminal } from '../support/cli.ts';
+import { BIN, type CliOptions, hammerheadctl, run, withTerminal } from '../support/cli.ts';
 import { listAt, textAt } from '../support/json.ts';
 import { findFreePort, type ServerProcess, startServer } from '../support/server-process.ts';
 
@@ -241,6 +241,13 @@ describe('ways to the server, and exit codes', () => {
     assert.equal((await ctl(['request', 'GET', '/_hammerhead/v0/admin/users', '--token', 'wrong'])).status, 4);
     assert.equal((await ctl(['request', 'BREW', '/'])).status, 2);
     assert.equal((await hammerheadctl(['uptime', '--config', '/nowhere/config.yaml'])).status, 1);
+  });
+
+  test('whoever reads only the first line hears of no error', async () => {
+    const line = `"$1" admin uptime --config "$2" | true; "$1" admin users list --all --json --config "$2" | head -1`;
+    const given = ['-c', `set -o pipefail; ${line}`, 'bash', join(BIN, 'hammerhead.js'), config];
+    const { stdout, stderr } = await run('bash', given, { env: { HAMMERHEAD_TOKEN: token } });
+    assert.deepEqual([stdout, stderr], ['{\n', '']);
   });
 
   test('neither secret nor token is in what is printed', async () => {

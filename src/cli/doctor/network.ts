@@ -22,8 +22,9 @@ export interface Network {
 }
 
 const TIMEOUT_MS = 5_000;
-/** A well-known file is some hundred bytes. */
-const MAX_TEXT = 50_000;
+/** A well-known file is some hundred bytes; other servers read no more than this of it either. */
+const MAX_TEXT_BYTES = 50_000;
+const MAX_REDIRECTIONS = 5;
 
 export const systemNetwork: Network = {
   async resolveSrv(name) {
@@ -33,10 +34,14 @@ export const systemNetwork: Network = {
   resolveAddresses: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
   async fetchText(url) {
     const { Agent, interceptors, request } = await import('undici');
-    const dispatcher = new Agent().compose(interceptors.redirect({ maxRedirections: 5 }));
-    const answer = await request(url, { dispatcher, signal: AbortSignal.timeout(TIMEOUT_MS) });
-    const text = (await answer.body.text()).slice(0, MAX_TEXT);
-    return { status: answer.statusCode, text };
+    const agent = new Agent({ maxResponseSize: MAX_TEXT_BYTES });
+    try {
+      const dispatcher = agent.compose(interceptors.redirect({ maxRedirections: MAX_REDIRECTIONS }));
+      const answer = await request(url, { dispatcher, signal: AbortSignal.timeout(TIMEOUT_MS) });
+      return { status: answer.statusCode, text: await answer.body.text() };
+    } finally {
+      await agent.destroy();
+    }
   },
   async tryTls({ host, port, name }) {
     const socket = connect({ host, port, rejectUnauthorized: false, ...(isIP(name) === 0 && { servername: name }) });
