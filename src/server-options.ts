@@ -7,10 +7,12 @@ import type { PasswordRequirements } from './accounts/password-strength.ts';
 import type { RegistrationPolicy } from './accounts/registration.ts';
 import type { WellKnownOptions } from './api/client/well-known.ts';
 import type { Config } from './config/load.ts';
+import { toS3Settings } from './config/s3-settings.ts';
 import type { RateLimits } from './http/rate-limiter.ts';
 import type { Listener } from './http/server.ts';
 import type { Secret } from './lib/logger.ts';
 import type { MediaOptions } from './media/media.ts';
+import type { JsonObject } from './protocol/pdu.ts';
 
 /** The configuration that holds now. */
 export interface Live {
@@ -46,6 +48,9 @@ export function registrationPolicy(live: Live): RegistrationPolicy {
     get token() {
       return live.config.registration.token?.reveal();
     },
+    get guests() {
+      return live.config.registration.guests;
+    },
   };
 }
 
@@ -65,14 +70,15 @@ const MAX_PREVIEW_IMAGE_BYTES = 10 * 1024 * 1024;
 
 type MediaSettings = Pick<
   MediaOptions,
-  'rootPath' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
+  'rootPath' | 's3' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
 >;
 
 export function mediaSettings(live: Live, userAgent: string): MediaSettings {
-  const { rootPath, maxImagePixels, maxImageFrames, previews } = live.config.mediaRepo;
+  const { rootPath, storage, maxImagePixels, maxImageFrames, previews } = live.config.mediaRepo;
   const { allowedNetworks, deniedNetworks, blockedHosts } = previews;
   return {
     rootPath,
+    s3: storage.type === 's3' && storage.s3 !== undefined ? toS3Settings(storage.s3) : undefined,
     images: { maxPixels: maxImagePixels, maxFrames: maxImageFrames },
     limits() {
       const { mediaRepo } = live.config;
@@ -108,6 +114,12 @@ export function wellKnown({ wellKnown: { client, server } }: Config): WellKnownO
     ...(client === undefined ? {} : { client: { 'm.homeserver': { base_url: client } } }),
     ...(server === undefined ? {} : { server: { 'm.server': server } }),
   };
+}
+
+/** The answer to a log-in tells the same as the well-known file, for clients that have not asked for it. */
+export function loginWellKnown(config: Config): { readonly wellKnown?: JsonObject } {
+  const { client } = wellKnown(config);
+  return client === undefined ? {} : { wellKnown: client };
 }
 
 export async function readListener({ address, port, unix, tls }: Config['listeners'][number]): Promise<Listener> {

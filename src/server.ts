@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createAccountData } from './accounts/account-data.ts';
 import { createAccounts } from './accounts/accounts.ts';
 import { createLastSeen } from './accounts/last-seen.ts';
+import { createMemberProfileLoader, createProfiles } from './accounts/profiles.ts';
 import { createPushRules } from './accounts/push-rules.ts';
 import { createRoomSettings } from './accounts/room-settings.ts';
 import { createTokenLoader } from './accounts/token-loader.ts';
@@ -15,10 +16,13 @@ import { capabilitiesEndpoints } from './api/client/capabilities.ts';
 import { devicesEndpoints } from './api/client/devices.ts';
 import { createFilterEndpoints } from './api/client/filter.ts';
 import { loginEndpoints } from './api/client/login.ts';
+import { loginTokenEndpoints } from './api/client/login-token.ts';
 import { logoutEndpoints } from './api/client/logout.ts';
 import { mediaEndpoints } from './api/client/media.ts';
 import { mediaPreviewEndpoints } from './api/client/media-preview.ts';
 import { mediaUploadEndpoints } from './api/client/media-upload.ts';
+import { createNotificationEndpoints } from './api/client/notifications.ts';
+import { openIdEndpoints } from './api/client/openid.ts';
 import { passwordEndpoints } from './api/client/password.ts';
 import { profileEndpoints } from './api/client/profile.ts';
 import { createPushRuleEndpoints } from './api/client/push-rules.ts';
@@ -29,6 +33,7 @@ import { registerAvailableEndpoints } from './api/client/register-available.ts';
 import { roomEndpoints } from './api/client/room-endpoints.ts';
 import { createSyncEndpoints } from './api/client/sync.ts';
 import { createTagEndpoints } from './api/client/tags.ts';
+import { thirdPartyIdEndpoints } from './api/client/third-party-ids.ts';
 import { createTypingEndpoints } from './api/client/typing.ts';
 import { versionsEndpoints } from './api/client/versions.ts';
 import { createVoipEndpoints } from './api/client/voip.ts';
@@ -55,12 +60,14 @@ import { createMedia } from './media/media.ts';
 import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
 import type { SigningKey } from './protocol/signing.ts';
-import type { Profile } from './rooms/profile.ts';
-import { createRooms, type Rooms } from './rooms/rooms.ts';
+import { followNotifications } from './push/follow-notifications.ts';
+import { createRooms } from './rooms/rooms.ts';
+import { createSearchIndex } from './rooms/search-index.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
 import { createAdministration } from './server-admin.ts';
 import {
   type Live,
+  loginWellKnown,
   mediaSettings,
   passwordRequirements,
   rateLimits,
@@ -70,10 +77,7 @@ import {
   wellKnown,
 } from './server-options.ts';
 import { loadAccountByLocalpart } from './storage/accounts.ts';
-import type { Database } from './storage/database.ts';
-import { listRoomsOfUser } from './storage/memberships.ts';
 import { type OpenDatabase, openDatabase } from './storage/open-database.ts';
-import { loadProfile } from './storage/profiles.ts';
 import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
 import { claimServerIdentity, loadServerIdentity } from './storage/server-identity.ts';
 import { Committer } from './streams/committer.ts';
@@ -89,6 +93,8 @@ export interface ServerOptions {
 export interface RunningServer {
   /** URLs and unix sockets, as the server is reached from this machine. */
   readonly addresses: readonly string[];
+  /** Everything that the server answers, as declared. */
+  readonly endpoints: readonly Endpoint[];
   /** Until the first account exists. */
   readonly registrationToken?: string | undefined;
   /** Takes over the keys that can change without a restart. */
@@ -100,10 +106,6 @@ export interface RunningServer {
 const WRITER_ID = 1;
 /** Rooms kept in memory, by estimate: some 3,000 rooms of 50 members. */
 const MAX_ROOM_BYTES = 96 * 1024 * 1024;
-/** Rooms that a user who deactivates the own account leaves at the same time. */
-const LEAVING_AT_ONCE = 8;
-/** Of a profile, what member events carry. */
-const SHOWN_IN_ROOMS: ReadonlySet<string> = new Set(['displayname', 'avatar_url']);
 /** Users whose settings are copied at the same time when a room is upgraded. */
 const COPYING_USERS = 8;
 
@@ -137,6 +139,12 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const pushRules = createPushRules({ accountData });
   const roomSettings = createRoomSettings({ accountData, pushRules });
   const defaultVersion = getRoomVersion(config.rooms.defaultVersion) ?? DEFAULT_ROOM_VERSION;
+  const searchIndex = stack.use(
+    createSearchIndex({ database, hub, committer, clock, logger: logger.child({ module: 'search' }) }),
+  );
+  const isAdmin = async (userId: UserId): Promise<boolean> =>
+    (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true;
+  const loadProfile = createMemberProfileLoader(database);
   const rooms = createRooms({
     engine,
     database,
@@ -144,15 +152,28 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     serverName,
     writerId: WRITER_ID,
     defaultVersion,
-    loadProfile: (userId) => loadRoomProfile(database, userId),
-    isAdmin: async (userId) => (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true,
+    loadProfile,
+    isAdmin,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
-    onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
+    searchIndex,
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
-  const sync = stack.use(createSync({ database, engine, visibility, typing, hub, committer, clock }));
+  const notifications = stack.use(
+    followNotifications({
+      database,
+      hub,
+      committer,
+      rooms: engine,
+      clock,
+      logger: logger.child({ module: 'push' }),
+      serverName,
+    }),
+  );
+  const sync = stack.use(
+    createSync({ database, engine, visibility, typing, unread: notifications, hub, committer, clock }),
+  );
   measureDatabase(metrics, opened);
   metrics.gauge({ name: 'sync_waiting', help: 'Clients that wait in a long poll', read: () => sync.waiting });
   const rateLimiter = createRateLimiter({ clock, limits: rateLimits(config) });
@@ -177,9 +198,8 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       failed: (localpart) => rateLimiter.take('login_failed', localpart),
     },
     forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
-    propagateProfile: (userId, profile) => rooms.memberships.propagateProfile(userId, profile),
+    accessTokenLifetimeMs: () => live.config.sessions.accessTokenLifetime,
     isReserved: (localpart) => localpart === NOTICES_LOCALPART,
-    onDeactivated: (userId) => leaveAllRooms({ database, rooms, logger }, userId),
   });
   const build = await loadBuildInfo();
   const media = stack.use(
@@ -213,6 +233,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       async reloadConfig() {
         const changed = loadConfig(configPath);
         reload(changed);
+        authenticator.forgetAll();
         return changed;
       },
       media: media.admin,
@@ -229,21 +250,29 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       accounts,
       accountData,
       forgetTokens: (accountId) => authenticator.forget(accountId),
+      loadProfile,
       onRoomForcedOut: sync.forgetRecent,
     }),
   );
+  const { deactivation, profilePropagation: propagation } = administration;
+  const profiles = createProfiles({ database, serverName, propagation });
+  const allowsLoginTokens = (): boolean => live.config.sessions.loginTokens;
+  const login = { ...accounts, allowsLoginTokens, ...loginWellKnown(config) };
   const endpoints: readonly Endpoint[] = [
     ...versionsEndpoints(),
     ...wellKnownEndpoints(wellKnown(config)),
-    ...capabilitiesEndpoints({ defaultRoomVersion: defaultVersion.id }),
+    ...capabilitiesEndpoints({ defaultRoomVersion: defaultVersion.id, isAdmin, allowsLoginTokens }),
     ...registerEndpoints(accounts),
     ...registerAvailableEndpoints(accounts),
-    ...loginEndpoints(accounts),
+    ...loginEndpoints(login),
+    ...loginTokenEndpoints(login),
     ...logoutEndpoints(accounts),
     ...whoamiEndpoints(),
     ...devicesEndpoints(accounts),
-    ...passwordEndpoints(accounts),
-    ...profileEndpoints(accounts),
+    ...passwordEndpoints({ ...accounts, deactivation }),
+    ...thirdPartyIdEndpoints(),
+    ...openIdEndpoints({ ...accounts, serverName }),
+    ...profileEndpoints({ profiles }),
     ...roomEndpoints(administration.clientRooms),
     ...createSyncEndpoints({ sync }),
     ...createFilterEndpoints(sync),
@@ -253,9 +282,11 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...createAccountDataEndpoints({ accountData, pushRules }),
     ...createTagEndpoints({ accountData }),
     ...createPushRuleEndpoints({ pushRules }),
+    ...createNotificationEndpoints({ notifications, writerId: WRITER_ID, clock }),
     ...createVoipEndpoints(),
     ...synapseRegisterEndpoints({
       ...accounts,
+      profiles,
       sharedSecret: config.registration.sharedSecret?.reveal(),
       clock,
       random,
@@ -284,6 +315,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const resources = stack.move();
   return {
     addresses: http.addresses(),
+    endpoints,
     registrationToken,
     reload,
     stop: () => resources.disposeAsync(),
@@ -302,30 +334,6 @@ function open(config: Config, logger: Logger): Promise<OpenDatabase> {
       throw cause;
     },
   });
-}
-
-interface Leaving {
-  readonly database: Database;
-  readonly rooms: Rooms;
-  readonly logger: Logger;
-}
-
-async function leaveAllRooms({ database, rooms, logger }: Leaving, userId: UserId): Promise<void> {
-  const roomIds = await listRoomsOfUser(database, userId, ['join', 'invite', 'knock']);
-  const actor = { userId, deviceId: '', isGuest: false, isSuspended: false };
-  await forEachLimited(roomIds, LEAVING_AT_ONCE, async (roomId) => {
-    try {
-      await rooms.memberships.leave(actor, { roomId, content: {} });
-    } catch (cause) {
-      logger.warn({ cause, roomId }, 'a deactivated user could not leave');
-    }
-  });
-}
-
-async function loadRoomProfile(database: Database, userId: UserId): Promise<Profile> {
-  const fields = await loadProfile(database, userId);
-  const shown = fields.filter(({ field, value }) => SHOWN_IN_ROOMS.has(field) && typeof value === 'string');
-  return Object.fromEntries(shown.map(({ field, value }) => [field, value]));
 }
 
 async function claimIdentity(config: Config, { database }: OpenDatabase): Promise<SigningKey> {

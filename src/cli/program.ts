@@ -7,6 +7,7 @@ import { OperatorError } from '../lib/operator-error.ts';
 import { addAdminCommands } from './admin/admin.ts';
 import { renderCompletion, SHELLS, type Shell } from './completion.ts';
 import { EXIT, ExitError } from './exit-codes.ts';
+import { addMediaCommands } from './media.ts';
 import { addExamples, configOption } from './options.ts';
 
 interface ConfigOptions {
@@ -52,6 +53,7 @@ export function createProgram(): Command {
   addConfigCommands(program.command('config').description('check, write and describe the configuration file'));
   addDatabaseCommands(program.command('db').description('look after the database'));
   addDoctor(program);
+  addMediaCommands(program.command('media').description('look after stored media'));
   addBackup(program);
   addRestore(program);
   const admin = program.command('admin').description('administer a running server (also: hammerheadctl)');

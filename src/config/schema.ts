@@ -6,6 +6,10 @@ import { getRoomVersion } from '../protocol/room-version.ts';
 import { type Infer, list, optional, optionalSection, secret, section, value } from './nodes.ts';
 import * as is from './values.ts';
 
+const S3_NAME = is.textMatching('a name', (text) => /^[\x21-\x7e]{1,255}$/.test(text));
+/** Keys may have 1,024 bytes, of which a file's name takes 64. */
+const S3_PREFIX = is.textMatching('a prefix like media/', (text) => /^[\x21-\x7e]{0,255}$/.test(text));
+
 /** A family of requests: a bucket of `burst` that refills at `per_second`, for each user or address. */
 const rateLimit = (doc: string, perSecond: number, burst: number) =>
   section(doc, {
@@ -45,6 +49,11 @@ const registration = section('Who may make an account.', {
       },
     ),
   }),
+  guests: value(
+    is.boolean,
+    'Whether anybody may have a guest account, with neither name nor password, to look at and to join rooms that allow it.',
+    { default: false, reloadable: true },
+  ),
   peppering: section('A secret that goes into every password hash, kept out of the database.', {
     pepper: secret('Once it is set, changing it locks everybody out.', { inline: false }),
   }),
@@ -99,6 +108,18 @@ export const schema = section('', {
     }),
   }),
   registration,
+  sessions: section('How long a log-in lasts.', {
+    access_token_lifetime: value(
+      is.duration,
+      'How long an access token is good for where the client can refresh it. Others never expire.',
+      { default: '5m', reloadable: true },
+    ),
+    login_tokens: value(
+      is.boolean,
+      'Whether a user can log in a new device from one that is logged in, by a token that is good once and for two minutes.',
+      { default: false, reloadable: true },
+    ),
+  }),
   rate_limits: section('How much one user, or one address before login, may ask. Answered by 429 M_LIMIT_EXCEEDED.', {
     enabled: value(is.boolean, 'Whether to limit at all.', { default: true, reloadable: true }),
     login: rateLimit('Logins from one address.', 0.5, 20),
@@ -128,6 +149,26 @@ export const schema = section('', {
     root_path: optional(is.path, 'Where they are stored.', {
       example: './data/media',
       defaultDoc: '`media` in `data_dir`',
+    }),
+    storage: section('Where the bytes lie. `hammerhead media migrate` moves them.', {
+      type: value(is.oneOf('file', 's3'), 'Files below `root_path`, or any S3-compatible store.', { default: 'file' }),
+      s3: optionalSection('The S3-compatible store. Uploads under way lie below `root_path` until they are sent.', {
+        endpoint: optional(is.url(['https:', 'http:']), 'Its URL.', {
+          example: 'https://s3.example.org',
+          defaultDoc: "Amazon's for the region",
+        }),
+        region: value(S3_NAME, 'The region, or what the store calls so.', { default: 'us-east-1' }),
+        bucket: optional(S3_NAME, 'The bucket; it has to be there. Needed.', { example: 'hammerhead' }),
+        prefix: value(S3_PREFIX, 'Stands in front of the name of each object.', { default: '' }),
+        access_key: optional(S3_NAME, 'The id of the access key.', {
+          example: 'AKIAIOSFODNN7EXAMPLE',
+          defaultDoc: "what the machine's role or environment says",
+        }),
+        secret_key: secret('The secret of the access key.'),
+        path_style: value(is.boolean, 'Whether the bucket stands in the path, as most stores but Amazon want it.', {
+          default: true,
+        }),
+      }),
     }),
     max_upload_size: value(is.size, 'The largest upload.', { default: '50MB', reloadable: true }),
     max_pending_uploads: value(is.integer(1, 10_000), 'Media ids that one user may have without content.', {

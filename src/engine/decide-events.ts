@@ -95,6 +95,7 @@ async function decideEvent(draft: RoomDraft, template: EventTemplate, context: D
       replaces: replaced === undefined ? undefined : toReplaced(replaced),
       redactedBecause: undefined,
       transaction: context.transaction,
+      rendered: {},
     },
     pduText: text,
     replacesNid: replaced?.nid ?? null,

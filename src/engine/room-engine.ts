@@ -265,7 +265,7 @@ function createReader(options: RoomEngineOptions, registry: RoomRegistry): Reade
   };
 }
 
-/** Reads what lies before the tail, and keeps the part next to it. */
+/** Reads what lies before the tail, all of which is in the range, and keeps the part next to it. */
 async function readThrough(
   { database }: RoomEngineOptions,
   tail: RoomActor['tail'],
@@ -273,13 +273,15 @@ async function readThrough(
 ): Promise<readonly TimelineEvent[]> {
   const isNewest = range.direction === 'backward' && range.before > tail.lastPosition;
   if (!isNewest) return listTimeline(database, range);
-  const from = tail.from;
-  const older = await listTimeline(database, { ...range, before: from + 1 });
-  if (tail.from === from) {
-    const isAll = older.length < range.limit;
-    tail.prepend(older.toReversed(), isAll ? range.after : (older.at(-1)?.position ?? from) - 1);
-  }
-  return tail.read(range) ?? listTimeline(database, range);
+  const { from, size } = tail;
+  const limit = range.limit - size;
+  const older = await listTimeline(database, { ...range, limit, before: from + 1 });
+  // Read only now: an event may have been redacted meanwhile, or the oldest may have fallen off.
+  const recent = tail.after(from);
+  if (tail.from !== from || recent === undefined) return listTimeline(database, range);
+  const isAll = older.length < limit;
+  tail.prepend(older.toReversed(), isAll ? range.after : (older.at(-1)?.position ?? from) - 1);
+  return [...recent.toReversed(), ...older].slice(0, range.limit);
 }
 
 async function findEvent(

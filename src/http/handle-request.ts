@@ -28,7 +28,7 @@ export interface RequestSummary {
 }
 
 export interface RequestHandlerOptions {
-  readonly authenticator: Pick<Authenticator, 'authenticate'>;
+  readonly authenticator: Pick<Authenticator, 'authenticate'> & Partial<Pick<Authenticator, 'onForgotten'>>;
   readonly rateLimiter: RateLimiter;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -51,6 +51,8 @@ const CORS_HEADERS: AnswerHeaders = {
   'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
   'access-control-allow-headers': 'X-Requested-With, Content-Type, Authorization',
 };
+/** Why a handler's signal was aborted: its requester may have lost the right to the answer. */
+const REVOKED = 'revoked';
 /** Browsers ask again after this; Chromium's own upper bound is two hours. */
 const PREFLIGHT = new Answer(204, '', { headers: { 'access-control-max-age': '7200' } });
 const WRONG_METHOD = new MatrixError('M_UNRECOGNIZED', 'This endpoint does not take that method', { status: 405 });
@@ -58,6 +60,12 @@ const STOPPING = new MatrixError('M_UNKNOWN', 'The server is stopping', {
   status: 503,
   headers: { 'retry-after': '5' },
 });
+
+/** A request whose handler waits on its signal. */
+interface Waiting {
+  readonly controller: AbortController;
+  readonly requester: Requester | undefined;
+}
 
 /** What is known of a request by the time that it fails. */
 interface Seen {
@@ -68,8 +76,7 @@ interface Seen {
 
 export class RequestHandler {
   readonly #options: RequestHandlerOptions;
-  /** Of requests whose handler waits on its signal. */
-  readonly #waiting = new Set<AbortController>();
+  readonly #waiting = new Set<Waiting>();
   /** Tells the requests of this process from those before. */
   readonly #idPrefix: string;
   #count = 0;
@@ -78,6 +85,7 @@ export class RequestHandler {
   constructor(options: RequestHandlerOptions) {
     this.#options = options;
     this.#idPrefix = options.random.alphanumeric(6);
+    options.authenticator.onForgotten?.((accountId, deviceIds) => this.#release(accountId, deviceIds));
   }
 
   handle(routed: RoutedRequest): void {
@@ -109,7 +117,15 @@ export class RequestHandler {
   /** From now on requests are refused, and those that wait are told. */
   stop(): void {
     this.#isStopping = true;
-    for (const controller of this.#waiting) controller.abort('shutdown');
+    for (const { controller } of this.#waiting) controller.abort('shutdown');
+  }
+
+  /** Who waits with a token that may have become invalid waits no longer. */
+  #release(accountId: number, deviceIds: ReadonlySet<string> | undefined): void {
+    for (const { controller, requester } of this.#waiting) {
+      if (requester?.accountId !== accountId) continue;
+      if (deviceIds === undefined || deviceIds.has(requester.deviceId)) controller.abort(REVOKED);
+    }
   }
 
   /** As `#answer`, and tells the endpoint's keeper of records how it ended. */
@@ -127,10 +143,11 @@ export class RequestHandler {
     const { request, params, query } = routed;
     const { authenticator, rateLimiter } = this.#options;
     let requester: Requester | undefined;
+    const { authorization } = request.headers;
+    const queryToken = typeof query['access_token'] === 'string' ? query['access_token'] : undefined;
+    const authenticate = () => authenticator.authenticate({ authorization, queryToken, client: context }, endpoint);
     if (endpoint.auth !== 'none') {
-      const { authorization } = request.headers;
-      const queryToken = typeof query['access_token'] === 'string' ? query['access_token'] : undefined;
-      const result = authenticator.authenticate({ authorization, queryToken, client: context }, endpoint);
+      const result = authenticate();
       requester = result instanceof Promise ? await result : result;
     }
     context.seen.requester = requester;
@@ -140,7 +157,15 @@ export class RequestHandler {
     }
     const body = endpoint.readBody === undefined ? undefined : await endpoint.readBody(request);
     context.seen.body = body;
-    return endpoint.run({ context, path, rawParams: params, rawQuery: query, body, requester });
+    const result = await endpoint.run({ context, path, rawParams: params, rawQuery: query, body, requester });
+    // The token was good when the request came; the answer goes to whoever it belongs to now.
+    try {
+      if (context.isRevoked) await authenticate();
+    } catch (cause) {
+      discard(result);
+      throw cause;
+    }
+    return result;
   }
 
   #answerError(context: Context, cause: unknown): Answer {
@@ -173,8 +198,8 @@ export class RequestHandler {
         if (request.method === 'HEAD') response.end();
         else body.pipe(response);
       }
-    } else if (typeof body === 'object' && !Buffer.isBuffer(body)) {
-      body.destroy();
+    } else {
+      discard(answer);
     }
     context.finish();
     const took = this.#options.clock.monotonic() - context.startedAt;
@@ -189,6 +214,11 @@ export class RequestHandler {
   }
 }
 
+/** An answer that nobody gets must not keep its file open. */
+function discard({ body }: Answer): void {
+  if (typeof body === 'object' && !Buffer.isBuffer(body)) body.destroy();
+}
+
 function withAllow(methods: Methods): MatrixError {
   return new MatrixError('M_UNRECOGNIZED', WRONG_METHOD.message, {
     status: WRONG_METHOD.status,
@@ -200,7 +230,7 @@ interface ContextParts {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly requestId: string;
-  readonly waiting: Set<AbortController>;
+  readonly waiting: Set<Waiting>;
   readonly options: RequestHandlerOptions;
 }
 
@@ -214,7 +244,7 @@ class Context implements RequestContext {
   readonly #parts: ContextParts;
   #ip: string | undefined;
   #logger: Logger | undefined;
-  #controller: AbortController | undefined;
+  #waiting: Waiting | undefined;
 
   constructor(parts: ContextParts) {
     this.#parts = parts;
@@ -248,17 +278,21 @@ class Context implements RequestContext {
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
+    if (this.#waiting === undefined) {
       const controller = new AbortController();
-      this.#controller = controller;
-      this.#parts.waiting.add(controller);
+      this.#waiting = { controller, requester: this.seen.requester };
+      this.#parts.waiting.add(this.#waiting);
       if (this.response.destroyed) controller.abort('gone');
       this.response.once('close', () => controller.abort('gone'));
     }
-    return this.#controller.signal;
+    return this.#waiting.controller.signal;
+  }
+
+  get isRevoked(): boolean {
+    return this.#waiting?.controller.signal.reason === REVOKED;
   }
 
   finish(): void {
-    if (this.#controller !== undefined) this.#parts.waiting.delete(this.#controller);
+    if (this.#waiting !== undefined) this.#parts.waiting.delete(this.#waiting);
   }
 }

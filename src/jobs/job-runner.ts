@@ -9,17 +9,21 @@ import type { Logger } from '../lib/logger.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import {
   claimJobs,
+  deleteJob,
   finishJob,
   hasActiveJob,
   insertJob,
+  insertOrRepeatJob,
   type Job,
   type JobData,
   type JobEnd,
   listJobs,
   loadJob,
   loadNextDue,
+  type NewJob,
   requestCancel,
   requeueInterruptedJobs,
+  requeueJob,
   retryJob,
   saveJobStep,
 } from '../storage/jobs.ts';
@@ -38,6 +42,8 @@ export interface JobKind {
   step(job: Job): Promise<JobStep>;
   /** How often in a row a step may fail before the job does. */
   readonly maxAttempts: number;
+  /** Whether it leaves no record when it succeeds: for what users cause all the time. */
+  readonly isRoutine?: boolean;
 }
 
 /** Thrown by a step that would fail again however often it is tried. */
@@ -58,6 +64,8 @@ export interface Jobs extends AsyncDisposable {
   start(): Promise<void>;
   /** In the caller's transaction, who calls `wake` afterwards. Undefined where such a job is under way. */
   add(tx: Transaction, request: JobRequest): Promise<number | undefined>;
+  /** As `add`; where such a job has begun, it is done once more when it ends, since what it saw may be out of date. */
+  addAgain(tx: Transaction, request: JobRequest): Promise<number>;
   /** Looks for jobs that are due. */
   wake(): void;
   /** Resolves when the job has ended. */
@@ -90,11 +98,17 @@ const MAX_RETRY_MS = 60_000;
 export function createJobs(options: JobsOptions): Jobs {
   const { database, clock } = options;
   const runner = new JobRunner(options);
+  const newJob = ({ delay = 0, ...request }: JobRequest): NewJob => {
+    const now = clock.now();
+    return { ...request, createdAt: now, runAfter: now + delay };
+  };
   return {
     start: () => runner.start(),
-    add(tx, { delay = 0, ...request }) {
-      const now = clock.now();
-      return insertJob(tx, { ...request, createdAt: now, runAfter: now + delay });
+    add(tx, request) {
+      return insertJob(tx, newJob(request));
+    },
+    addAgain(tx, request) {
+      return insertOrRepeatJob(tx, newJob(request));
     },
     wake: () => runner.wake(),
     wait: (jobId) => runner.wait(jobId),
@@ -229,6 +243,8 @@ class JobRunner {
       const cancelRequested = await saveJobStep(database, job.jobId, { cursor, progress });
       logger.info({ jobId: job.jobId, kind: job.kind, subject: job.subject, ...progress }, 'background job');
       job = { ...job, cursor, progress, cancelRequested, attempts: 0 };
+      // A long job must not keep a short one waiting until its end.
+      if (this.#running.size >= MAX_RUNNING) return requeueJob(database, job.jobId, this.#options.clock.now());
     }
   }
 
@@ -243,11 +259,13 @@ class JobRunner {
   }
 
   async #end(job: Job, end: Pick<JobEnd, 'state' | 'error'>): Promise<void> {
-    const { database, clock, logger } = this.#options;
+    const { database, clock, logger, kinds } = this.#options;
     const { jobId, kind, subject, progress } = job;
     const finishedAt = clock.now();
-    await finishJob(database, jobId, { ...end, progress, finishedAt });
-    logger.info({ jobId, kind, subject, ...end, ...progress }, 'background job ended');
+    const hasEnded = await finishJob(database, jobId, { ...end, progress, finishedAt });
+    logger.info({ jobId, kind, subject, ...end, ...progress, hasEnded }, 'background job ended');
+    if (!hasEnded) return;
+    if (end.state === 'done' && kinds[kind]?.isRoutine === true) await deleteJob(database, jobId);
     this.tell({ ...job, ...end, finishedAt });
   }
 }

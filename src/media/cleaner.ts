@@ -85,7 +85,10 @@ async function clean(options: CleanerOptions, isStopped: () => boolean): Promise
   }
   await deleteStrayThumbnails(database, now);
   const failures = isStopped() ? 0 : await collectNotedFiles(options);
-  logger.info({ unused, unaccessed, failures }, 'cleaned up media');
+  const abandoned = await options.store.clearAbandoned();
+  // Mostly there is nothing to do, and nothing to say.
+  const level = unused + unaccessed + failures + abandoned > 0 ? 'info' : 'debug';
+  logger[level]({ unused, unaccessed, failures, abandoned }, 'cleaned up media');
 }
 
 async function deleteUnaccessed(

@@ -4,6 +4,7 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#thumbnails
  */
+import { buffer } from 'node:stream/consumers';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { Database } from '../storage/database.ts';
@@ -11,6 +12,7 @@ import { insertThumbnail, loadThumbnail, type ThumbnailFile, type ThumbnailKey }
 import { createBoundedWork } from './bounded-work.ts';
 import type { FoundMedia } from './downloads.ts';
 import type { ImageCodec, ImageInfo } from './image-codec.ts';
+import { SNIFFED_BYTES, sniffImageType } from './image-type.ts';
 import { placeFile } from './place-file.ts';
 import { type MediaStore, toChunks } from './store.ts';
 import { type Box, chooseBox, type ThumbnailVariant } from './thumbnail-sizes.ts';
@@ -67,6 +69,8 @@ interface Making {
 
 async function make(options: ThumbnailsOptions, making: Making): Promise<ThumbnailFile> {
   const { store, codec } = options;
+  // Before all of it is fetched from a store that is far away.
+  if (sniffImageType(await readHead(store, making.media.sha256)) === undefined) throw noThumbnail();
   const file = await store.withLocalFile(making.media.sha256, async (path) => {
     const info = await codec.inspect(path);
     if (info === undefined) throw noThumbnail();
@@ -78,8 +82,14 @@ async function make(options: ThumbnailsOptions, making: Making): Promise<Thumbna
     if (rendered === undefined) throw noThumbnail();
     return keepRendered(options, making, rendered);
   });
-  if (file === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such media');
+  if (file === undefined) throw notFound();
   return file;
+}
+
+async function readHead(store: MediaStore, sha256: string): Promise<Buffer> {
+  const head = await store.open(sha256, { start: 0, end: SNIFFED_BYTES - 1 });
+  if (head === undefined) throw notFound();
+  return buffer(head);
 }
 
 function checkSize({ maxPixels }: ThumbnailsOptions, { isRemote }: FoundMedia, { width, height }: ImageInfo): void {
@@ -113,10 +123,11 @@ async function keepRendered(
   const file = { sha256: staged.sha256, size: staged.size, contentType };
   await placeFile(options, staged, async (tx) => {
     const isKept = await insertThumbnail(tx, { key, file, now: options.clock.now() });
-    if (!isKept) throw new MatrixError('M_NOT_FOUND', 'There is no such media');
+    if (!isKept) throw notFound();
   });
   return file;
 }
 
+const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such media');
 const noThumbnail = (): MatrixError =>
   new MatrixError('M_UNKNOWN', 'There are no thumbnails of this kind of content', { status: 400 });

@@ -57,7 +57,9 @@ describe('createDefaultRules', () => {
         'invite_for_me',
         'member_event',
         'is_user_mention',
+        'contains_display_name',
         'is_room_mention',
+        'roomnotif',
         'tombstone',
         'reaction',
         'room.server_acl',
@@ -68,8 +70,12 @@ describe('createDefaultRules', () => {
       underride.map((one) => one.rule_id.replace('.m.rule.', '')),
       ['call', 'encrypted_room_one_to_one', 'room_one_to_one', 'message', 'encrypted'],
     );
-    assert.deepEqual([content, room, sender], [[], [], []]);
-    const all = [...override, ...underride];
+    assert.deepEqual(
+      content.map((one) => one.rule_id.replace('.m.rule.', '')),
+      ['contains_user_name'],
+    );
+    assert.deepEqual([room, sender], [[], []]);
+    const all = [...override, ...content, ...underride];
     assert.ok(all.every((one) => one.default && one.enabled === (one.rule_id !== '.m.rule.master')));
   });
 
@@ -117,9 +123,9 @@ describe('placePushRule', () => {
   });
 
   test('works for kinds without rules', () => {
-    const ruleset = accepted(placePushRule(base, 'content', { rule: rule('x') }));
+    const ruleset = accepted(placePushRule(base, 'room', { rule: rule('x') }));
     assert.deepEqual(
-      ruleset.content.map((one) => one.rule_id),
+      ruleset.room.map((one) => one.rule_id),
       ['x'],
     );
   });

@@ -5,7 +5,7 @@ import type { RoomEngine } from '../engine/types.ts';
 import { createVisibility } from '../engine/visible-events.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import { type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Database } from '../storage/database.ts';
 import { type Aggregations, createAggregations } from './aggregations.ts';
@@ -21,8 +21,11 @@ import { createReports, type Reports } from './reports.ts';
 import { createRoomAccess, type RoomAccess } from './room-access.ts';
 import { createRoomMembers, type RoomMembers } from './room-members.ts';
 import { createRoomSummaries, type LoadRoomSummary } from './room-summary.ts';
+import { createSearch, type SearchRooms } from './search.ts';
+import type { SearchIndex } from './search-index.ts';
 import { createEventSender, type EventSender } from './send-event.ts';
 import { createStateSetter, type SetState } from './set-state.ts';
+import { createHierarchy, type LoadHierarchy } from './space-hierarchy.ts';
 import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
 import { createUserDirectory, type SearchUsers } from './user-directory.ts';
 
@@ -36,7 +39,7 @@ export interface RoomsOptions {
   readonly loadProfile: LoadProfile;
   readonly isAdmin: (userId: UserId) => Promise<boolean>;
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
-  readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
+  readonly searchIndex: SearchIndex;
 }
 
 export interface Rooms {
@@ -59,7 +62,9 @@ export interface Rooms {
   readonly relations: Relations;
   readonly aggregations: Aggregations;
   readonly loadSummary: LoadRoomSummary;
+  readonly loadHierarchy: LoadHierarchy;
   readonly reports: Reports;
+  readonly search: SearchRooms;
   readonly searchUsers: SearchUsers;
   readonly upgrade: UpgradeRoom;
 }
@@ -90,7 +95,9 @@ export function createRooms(options: RoomsOptions): Rooms {
     relations: createRelations({ engine, database, access, visibility, events }),
     aggregations: createAggregations({ engine, database, visibility }),
     loadSummary: createRoomSummaries(engine),
+    loadHierarchy: createHierarchy(engine),
     reports: createReports({ engine, database, visibility, clock, serverName }),
+    search: createSearch({ engine, database, visibility, index: options.searchIndex }),
     searchUsers: createUserDirectory({ database, serverName }),
     upgrade: createRoomUpgrader(options),
   };

@@ -30,6 +30,22 @@ export interface StoredEvent {
   readonly replaces: ReplacedState | undefined;
   readonly redactedBecause: Event | undefined;
   readonly transaction: Pick<ClientTransaction, 'userId' | 'deviceId' | 'txnId'> | undefined;
+  /** Where what was rendered of the event is kept for its next reader; copies of the event share it. */
+  readonly rendered?: RenderedSlot;
+}
+
+/** Filled by who renders. A slot in the event, since a weak map of all events is what garbage collection would wait for. */
+export interface RenderedSlot {
+  text?: RenderedText;
+}
+
+/** The JSON of an event that is the same for all its readers, and what it was made from. */
+export interface RenderedText extends Pick<StoredEvent, 'event' | 'replaces' | 'redactedBecause'> {
+  /** The event without its closing brace, without `room_id` and `unsigned`. */
+  readonly head: string;
+  readonly room: string;
+  /** The members of `unsigned` that every reader gets. */
+  readonly unsigned: string;
 }
 
 export interface ReplacedState {
@@ -166,6 +182,7 @@ function toStoredEvent(row: EventRow, version: RoomVersion): StoredEvent {
       row.txn_user === null || row.txn_device === null || row.txn_id === null
         ? undefined
         : { userId: row.txn_user, deviceId: row.txn_device, txnId: row.txn_id },
+    rendered: {},
   };
 }
 

@@ -18,6 +18,24 @@ export async function listRoomsOfUser(
   return rows.map((row) => row.room_id);
 }
 
+/** In how many rooms the user has each membership. */
+export async function countRoomsOfUser(tx: Transaction, userId: UserId): Promise<Readonly<Record<string, number>>> {
+  const rows = await tx.query(sql<{ membership: string; rooms: number }>`
+    select membership, count(*) as rooms from memberships where user_id = ${userId} group by membership`);
+  return Object.fromEntries(rows.map((row) => [row.membership, row.rooms]));
+}
+
+/** Rooms that the user is joined to, by id. */
+export async function listJoinedRooms(
+  tx: Transaction,
+  { userId, after, limit }: { readonly userId: UserId; readonly after: string; readonly limit: number },
+): Promise<readonly RoomId[]> {
+  const rows = await tx.query(sql<{ room_id: RoomId }>`
+    select room_id from memberships
+    where user_id = ${userId} and membership = 'join' and room_id > ${after} order by room_id limit ${limit}`);
+  return rows.map((row) => row.room_id);
+}
+
 export interface RoomMember {
   readonly roomId: RoomId;
   readonly userId: UserId;

@@ -33,6 +33,8 @@ export interface CompiledFilter {
   readonly includeLeave: boolean;
   readonly timeline: Predicate;
   readonly timelineLimit: number;
+  /** Counts of threads for themselves, and that of the room without them. */
+  readonly unreadThreads: boolean;
   readonly state: Predicate;
   readonly ephemeral: Predicate;
   readonly roomAccountData: Predicate;
@@ -53,6 +55,7 @@ export function compileFilter(json: JsonValue): CompiledFilter {
     includeLeave: room.includeLeave,
     timeline: compileEventFilter(room.timeline),
     timelineLimit: Math.min(room.timeline.limit ?? DEFAULT_TIMELINE_LIMIT, MAX_TIMELINE_LIMIT),
+    unreadThreads: room.timeline.unreadThreadNotifications,
     state: compileEventFilter(room.state),
     ephemeral: withRooms(room.ephemeral),
     roomAccountData: withRooms(room.accountData),

@@ -10,11 +10,12 @@ import type { JsonObject, StateEvent } from '../protocol/pdu.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import { renderReceipts, renderTyping } from './ephemeral-events.ts';
-import { renderAccountData, renderRoom } from './render.ts';
+import { renderAccountData, renderRoom, stateSection } from './render.ts';
 import { loadRoomStates, type RoomStatesOptions } from './room-states.ts';
 import { getHeroes, renderSummary } from './summary.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
-import type { RoomChange, SyncContext } from './types.ts';
+import type { RoomChange, SyncContext, UnreadReader } from './types.ts';
+import { renderUnread } from './unread-notifications.ts';
 
 /** A joined room that belongs into the answer, or may. */
 export interface JoinedRoom {
@@ -31,6 +32,7 @@ export interface JoinedRoomsOptions extends RoomStatesOptions {
   readonly upTo: number;
   readonly timelines: ReadonlyMap<RoomId, Timeline>;
   readonly formatPosition: (position: number) => string;
+  readonly unreadCounts: Awaited<ReturnType<UnreadReader['count']>>;
 }
 
 /** Whether the client gets the whole state: it has never had it, or lost track of it. */
@@ -88,16 +90,19 @@ function prepare(options: JoinedRoomsOptions, context: SyncContext, room: Joined
     return { ...room, roomId, timeline: undefined, isFull: false, stateWanted: undefined, summary: undefined };
   }
   const isFull = context.fullState || isNewlyJoined(context, change);
-  const hasSummary = isFull || changesMembers(timeline, context);
+  const hasSummary = isFull || changesSummary(timeline, context);
   const heroes = hasSummary ? getHeroes(snapshot, context.userId) : [];
   const stateWanted = { snapshot, timeline, isFull, after: context.after, upTo: options.upTo, heroes };
   const summary = hasSummary ? renderSummary(snapshot, heroes) : undefined;
   return { ...room, roomId, timeline, isFull, stateWanted, summary };
 }
 
-/** Where memory does not know all that happened since the token, members may have changed. */
-function changesMembers({ known, knownFrom }: Timeline, { after }: SyncContext): boolean {
-  return knownFrom > after || known.some(({ event }) => event.type === 'm.room.member');
+/** Who is in the room counts, and for the heroes whether it has a name. */
+const SUMMARY_TYPES: ReadonlySet<string> = new Set(['m.room.member', 'm.room.name', 'm.room.canonical_alias']);
+
+/** Where memory does not know all that happened since the token, the summary may have changed. */
+function changesSummary({ known, knownFrom }: Timeline, { after }: SyncContext): boolean {
+  return knownFrom > after || known.some(({ event }) => event.stateKey !== undefined && SUMMARY_TYPES.has(event.type));
 }
 
 interface Rendering {
@@ -121,10 +126,12 @@ function renderPrepared(
   const stateTexts = state.map((event) => filter.renderState(event));
   return renderRoom({
     timeline: renderTimeline(options, context, room),
-    ...(context.useStateAfter ? { stateAfter: stateTexts } : { state: stateTexts }),
+    state: stateSection(context.useStateAfter, stateTexts),
     ephemeral,
-    accountData,
+    // A room that comes whole says that there is none, or that what there was has been deleted.
+    ...(isFull || accountData.length > 0 ? { accountData } : undefined),
     summary,
+    ...renderUnread(context, options.unreadCounts?.get(room.roomId)),
   });
 }
 

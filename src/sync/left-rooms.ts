@@ -7,11 +7,12 @@
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { StateEvent } from '../protocol/pdu.ts';
+import type { AccountDataRow } from '../storage/account-data.ts';
 import type { Transaction } from '../storage/database.ts';
 import type { TimelineEvent } from '../storage/events.ts';
 import { listStateChanges } from '../storage/sync-queries.ts';
 import { renderTimelineEvents } from './joined-rooms.ts';
-import { renderRoom } from './render.ts';
+import { renderAccountData, renderRoom, stateSection } from './render.ts';
 import { lastOfEachKey } from './room-states.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
 import type { RoomChange, SyncContext } from './types.ts';
@@ -27,6 +28,8 @@ export interface LeftRoomsOptions {
   readonly database: Transaction;
   readonly engine: Pick<RoomEngine, 'loadStateAt' | 'loadTimeline'>;
   readonly formatPosition: (position: number) => string;
+  /** What of the user's data for the rooms changed. */
+  readonly accountData: readonly AccountDataRow[];
 }
 
 export function leftTimeline({ after }: SyncContext, { snapshot, leftAt }: LeftRoom): TimelineWanted {
@@ -52,7 +55,10 @@ export async function renderLeftRoom(
       limited: timeline.limited,
       prevBatch: options.formatPosition(timeline.start - 1),
     },
-    ...(useStateAfter ? { stateAfter: state } : { state }),
+    state: stateSection(useStateAfter, state),
+    accountData: options.accountData
+      .filter((row) => row.roomId === roomId && filter.roomAccountData({ type: row.type, roomId }))
+      .map(({ type, content }) => renderAccountData(type, content)),
   });
 }
 

@@ -13,6 +13,7 @@ import type { ServerName, UserId } from '../../src/protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION } from '../../src/protocol/room-version.ts';
 import type { Profile } from '../../src/rooms/profile.ts';
 import { createRooms, type Rooms, type RoomsOptions } from '../../src/rooms/rooms.ts';
+import { createSearchIndex } from '../../src/rooms/search-index.ts';
 import { createTestEngine, SERVER, type TestEngine } from './engine.ts';
 import { textAt } from './json.ts';
 
@@ -40,8 +41,16 @@ export async function startRoomsServer(
   const copiedSettings: RoomsServer['copiedSettings'] = [];
   const localpart = (userId: string): string => userId.slice(1, userId.indexOf(':'));
   const wrap = options.wrap ?? ((unchanged) => unchanged);
+  const searchIndex = createSearchIndex({
+    database: at.db.database,
+    hub: at.hub,
+    committer: at.committer,
+    clock: systemClock,
+    logger: faultLogger,
+  });
   const rooms = createRooms(
     wrap({
+      searchIndex,
       engine: at.engine,
       database: at.db.database,
       clock: systemClock,
@@ -52,9 +61,6 @@ export async function startRoomsServer(
       isAdmin: async (userId) => admins.has(localpart(userId)),
       copyPersonalSettings: async (move) => {
         copiedSettings.push(move);
-      },
-      onPropagationFailed: (cause) => {
-        throw cause;
       },
     }),
   );
@@ -94,6 +100,7 @@ export async function startRoomsServer(
     as: (token) => new TestUser(url, token),
     async [Symbol.asyncDispose]() {
       await http.close();
+      await searchIndex[Symbol.asyncDispose]();
       await at[Symbol.asyncDispose]();
     },
   };
@@ -213,4 +220,14 @@ export class TestRoom {
   async invite(user: TestUser): Promise<void> {
     await this.ok('POST', '/invite', { user_id: user.userId });
   }
+}
+
+/** Account data that a user has set, without the API that sets it. */
+export async function saveAccountData(server: RoomsServer, user: UserId, type: string, content: object): Promise<void> {
+  await server.at.db.database.query({
+    name: 'save_account_data',
+    text: `insert into account_data (user_id, room_id, type, content, writer_id, position)
+      values ($1, '', $2, $3, 1, 1) on conflict (user_id, room_id, type) do update set content = excluded.content`,
+    values: [user, type, JSON.stringify(content)],
+  });
 }

@@ -8,11 +8,13 @@ import { createVisibility } from '../../src/engine/visible-events.ts';
 import { createReceipts } from '../../src/ephemeral/receipts.ts';
 import { createTyping } from '../../src/ephemeral/typing.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
 import type { RoomId, UserId } from '../../src/protocol/ids.ts';
 import type { JsonObject } from '../../src/protocol/pdu.ts';
+import { followNotifications } from '../../src/push/follow-notifications.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import type { SyncRequest } from '../../src/sync/types.ts';
-import type { TestEngine } from './engine.ts';
+import { SERVER, type TestEngine } from './engine.ts';
 
 export interface ClientEvent {
   readonly event_id: string;
@@ -22,6 +24,10 @@ export interface ClientEvent {
   readonly content: JsonObject;
   readonly unsigned: JsonObject;
 }
+
+/** Asked about to wait for the follower of notifications. */
+const NOBODY = `@nobody:${SERVER}` as UserId;
+const NOWHERE = '!nowhere' as RoomId;
 
 interface Events {
   readonly events: readonly ClientEvent[];
@@ -34,6 +40,8 @@ export interface SyncedRoom {
   readonly ephemeral?: Events;
   readonly account_data?: Events;
   readonly summary?: JsonObject;
+  readonly unread_notifications?: JsonObject;
+  readonly unread_thread_notifications?: JsonObject;
   readonly invite_state?: Events;
 }
 
@@ -51,11 +59,32 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
   const { database } = db;
   const typing = createTyping({ clock: systemClock, boot: 'test' });
   const visibility = createVisibility({ engine, database });
-  const sync = createSync({ database, engine, visibility, typing, hub, committer, clock: systemClock });
+  // Tests that look at what is written flush; the others must not find a statement that nobody asked for.
+  const notifications = followNotifications({
+    database,
+    hub,
+    committer,
+    rooms: engine,
+    clock: systemClock,
+    logger: silentLogger,
+    serverName: SERVER,
+    flushDelayMs: Infinity,
+  });
+  const sync = createSync({
+    database,
+    engine,
+    visibility,
+    typing,
+    unread: notifications,
+    hub,
+    committer,
+    clock: systemClock,
+  });
   const accountData = createAccountData({ database, committer });
   const receipts = createReceipts({ database, committer, rooms: engine, clock: systemClock });
   return {
     sync,
+    notifications,
     typing,
     [Symbol.dispose]: () => typing[Symbol.dispose](),
     visibility,
@@ -78,6 +107,7 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
     },
     /** How many statements `work` costs outside the committer. */
     async count(work: () => Promise<unknown>): Promise<number> {
+      await notifications.count(NOBODY, [NOWHERE], committer.position);
       const before = database.stats.statements;
       await work();
       return database.stats.statements - before;

@@ -7,19 +7,30 @@ import type { Deactivation } from '../../accounts/deactivation.ts';
 import { Answer, answer } from '../../http/answer.ts';
 import { optional } from '../../http/schema.ts';
 import { MatrixError } from '../../protocol/errors.ts';
-import { type AdminEndpoint, defineAdminEndpoint, Empty, Page, readLimit, readSince } from './admin-endpoint.ts';
+import {
+  type AdminEndpoint,
+  DEFAULT_PAGE,
+  defineAdminEndpoint,
+  Empty,
+  Page,
+  readLimit,
+  readSince,
+} from './admin-endpoint.ts';
 import { nameOf } from './audit.ts';
 
 export interface AdminUserEndpointsOptions {
   readonly users: AdminUsers;
-  readonly deactivation: Pick<Deactivation, 'deactivate'>;
+  readonly deactivation: Pick<Deactivation, 'deactivate' | 'erase'>;
 }
 
-const Password = Type.String({ minLength: 1, maxLength: 512 });
+/** A longer one would only make its hashing slow. */
+export const MAX_PASSWORD_LENGTH = 512;
+const Password = Type.String({ minLength: 1, maxLength: MAX_PASSWORD_LENGTH });
 const NewUser = Type.Object({
   // Whatever is no valid localpart has the same error.
   localpart: Type.Optional(Type.Unknown()),
-  password: optional(Password),
+  // An empty one is none: nobody can log in with it.
+  password: optional(Type.String({ maxLength: MAX_PASSWORD_LENGTH })),
   locked: optional(Type.Boolean()),
   suspended: optional(Type.Boolean()),
 });
@@ -42,7 +53,24 @@ const AccountEntry = Type.Object({
   created_at: Type.Integer(),
 });
 const AccountList = Type.Object({ chunk: Type.Array(AccountEntry), next_batch: Type.Optional(Type.Integer()) });
-const NewToken = Type.Object({ access_token: Type.String(), device_id: Type.String() });
+const FoundEntry = Type.Object({
+  ...AccountEntry.properties,
+  guest: Type.Boolean(),
+  display_name: Type.Optional(Type.String()),
+  devices: Type.Integer(),
+  last_seen_at: Type.Optional(Type.Integer()),
+});
+const FoundList = Type.Object({ chunk: Type.Array(FoundEntry), next_batch: Type.Optional(Type.Integer()) });
+const Flag = Type.Optional(Type.Boolean());
+const SearchFilters = {
+  search: Type.Optional(Type.String()),
+  admin: Flag,
+  locked: Flag,
+  suspended: Flag,
+  deactivated: Flag,
+  erased: Flag,
+  guest: Flag,
+};
 const Details = Type.Object(
   {},
   { additionalProperties: true, description: 'The account with profile, devices, rooms' },
@@ -67,7 +95,7 @@ function createUser({ users }: AdminUserEndpointsOptions): AdminEndpoint {
       if (typeof localpart !== 'string') throw new MatrixError('M_INVALID_USERNAME', 'localpart has to be given');
       const accountId = await users.create({
         localpart,
-        password: password ?? undefined,
+        password: password || undefined,
         isLocked: locked === true,
         isSuspended: suspended === true,
       });
@@ -138,7 +166,7 @@ function deactivateUser({ users, deactivation }: AdminUserEndpointsOptions): Adm
 }
 
 /** Beyond the reference. */
-function more({ users }: AdminUserEndpointsOptions): readonly AdminEndpoint[] {
+function more({ users, deactivation }: AdminUserEndpointsOptions): readonly AdminEndpoint[] {
   return [
     defineAdminEndpoint({
       method: 'GET',
@@ -148,28 +176,51 @@ function more({ users }: AdminUserEndpointsOptions): readonly AdminEndpoint[] {
       handle: async ({ params }) => toDetails(await users.loadDetails(params.user_id)),
     }),
     defineAdminEndpoint({
-      method: 'POST',
-      path: '/_hammerhead/v0/admin/users/{user_id}/access-token',
+      method: 'GET',
+      path: '/_hammerhead/v0/admin/user-search',
       auth: 'admin',
-      body: Type.Object({ display_name: optional(Type.String({ maxLength: 100 })) }),
-      emptyBody: true,
-      doc: { summary: 'Create Access Token', answers: { 201: NewToken } },
-      async handle({ params, body }) {
-        const session = await users.openSession(params.user_id, body.display_name ?? 'Made by an administrator');
-        return answer(201, { access_token: session.accessToken, device_id: session.deviceId });
+      query: Type.Object({ ...Page, ...SearchFilters }),
+      doc: { summary: 'Search Users', answers: { 200: FoundList } },
+      async handle({ query }) {
+        const limit = readLimit(query.limit, DEFAULT_PAGE);
+        const found = await users.search({
+          before: readSince(query.since),
+          limit,
+          search: query.search ?? '',
+          isAdmin: query.admin,
+          isLocked: query.locked,
+          isSuspended: query.suspended,
+          isDeactivated: query.deactivated,
+          isErased: query.erased,
+          isGuest: query.guest,
+        });
+        const last = found.at(-1);
+        return {
+          chunk: found.map(toFound),
+          ...(found.length === limit && last !== undefined && { next_batch: last.accountId }),
+        };
       },
     }),
     defineAdminEndpoint({
       method: 'POST',
-      path: '/_hammerhead/v0/admin/users/{user_id}/reset-sessions',
+      path: '/_hammerhead/v0/admin/users/{user_id}/erase',
       auth: 'admin',
-      doc: { summary: 'Reset Sessions', answers: { 200: Type.Object({ devices: Type.Integer() }) } },
-      handle: async ({ params }) => ({ devices: await users.resetSessions(params.user_id) }),
+      body: Type.Object({ redact: optional(Type.Boolean()) }),
+      emptyBody: true,
+      doc: { summary: 'Erase Account', answers: { 200: Empty } },
+      async handle({ params, body, requester }) {
+        const { userId, account } = await users.find(params.user_id);
+        const { accountId } = account;
+        const redact = body.redact === true;
+        await deactivation.erase({ userId, accountId, redact, requestedBy: nameOf(requester) });
+        return {};
+      },
     }),
   ];
 }
 
 type Entry = Awaited<ReturnType<AdminUsers['list']>>[number];
+type Found = Awaited<ReturnType<AdminUsers['search']>>[number];
 
 function toEntry(account: Entry) {
   return {
@@ -184,7 +235,17 @@ function toEntry(account: Entry) {
   };
 }
 
-function toDetails({ userId, account, profile, devices, rooms }: UserDetails): object {
+function toFound({ displayName, devices, lastSeenAt, ...account }: Found) {
+  return {
+    ...toEntry(account),
+    guest: account.isGuest,
+    display_name: displayName,
+    devices,
+    last_seen_at: lastSeenAt,
+  };
+}
+
+function toDetails({ userId, account, profile, devices, rooms, roomCounts, media }: UserDetails): object {
   return {
     ...toEntry(account),
     user_id: userId,
@@ -201,5 +262,7 @@ function toDetails({ userId, account, profile, devices, rooms }: UserDetails): o
     })),
     last_seen_at: devices[0]?.lastSeenAt,
     rooms,
+    room_counts: roomCounts,
+    media,
   };
 }

@@ -25,6 +25,8 @@ import { roomStateEndpoints } from './room-state.ts';
 import { roomSummaryEndpoints } from './room-summary.ts';
 import { roomUpgradeEndpoints } from './room-upgrades.ts';
 import { roomReadingEndpoints } from './rooms.ts';
+import { searchEndpoints } from './search.ts';
+import { spaceHierarchyEndpoints } from './space-hierarchy.ts';
 import { thirdPartyLookupEndpoints } from './third-party-lookup.ts';
 import { timestampToEventEndpoints } from './timestamp-to-event.ts';
 import { userDirectoryEndpoints } from './user-directory.ts';
@@ -51,7 +53,9 @@ export function roomEndpoints(rooms: Rooms): readonly Endpoint[] {
     ...directoryEndpoints(rooms),
     ...roomUpgradeEndpoints(rooms),
     ...roomSummaryEndpoints(rooms),
+    ...spaceHierarchyEndpoints(rooms),
     ...reportEndpoints(rooms),
+    ...searchEndpoints(rooms),
     ...userDirectoryEndpoints(rooms),
     ...thirdPartyLookupEndpoints(),
   ];

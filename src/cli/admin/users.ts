@@ -45,9 +45,17 @@ export const users: CommandGroup = {
     {
       name: 'list',
       about: 'list accounts, the newest first',
-      options: LIMIT_OPTIONS,
-      examples: ['hammerheadctl users list', "hammerheadctl users list --all --json | jq -r '.chunk[].localpart'"],
-      run: (context, input) => printList(context, input, { path: USERS, columns: COLUMNS }),
+      options: [{ flags: '--search <text>', about: 'a part of the localpart or the display name' }, ...LIMIT_OPTIONS],
+      examples: [
+        'hammerheadctl users list',
+        'hammerheadctl users list --search bob',
+        "hammerheadctl users list --all --json | jq -r '.chunk[].localpart'",
+      ],
+      run(context, input) {
+        const search = input.text('search');
+        const path = search === undefined ? USERS : '/_hammerhead/v0/admin/user-search';
+        return printList(context, input, { path, query: { search }, columns: COLUMNS });
+      },
     },
     {
       name: 'show',

@@ -1,0 +1,77 @@
+/**
+ * The unread counts of one user in one room, per thread, at a position of the stream. Events are taken from the room's
+ * log when somebody asks; a receipt or a redaction changes what is there.
+ *
+ * https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
+ */
+import type { UserId } from '../protocol/ids.ts';
+import type { Notification } from '../storage/notifications.ts';
+import type { UnreadCount, UnreadRoom } from '../storage/unread-counts.ts';
+import type { LogItem } from './notification-log.ts';
+
+/** The key of unthreaded receipts. */
+const UNTHREADED = '';
+
+export class UnreadCounter {
+  readonly #userId: UserId;
+  readonly #start: number;
+  readonly #read: Map<string, number>;
+  readonly #threads: Map<string, UnreadCount>;
+  #position: number;
+
+  constructor(userId: UserId, room: Omit<UnreadRoom, 'roomId'>, position: number) {
+    this.#userId = userId;
+    this.#start = room.start;
+    this.#read = new Map(room.read);
+    this.#threads = new Map(room.threads);
+    this.#position = position;
+  }
+
+  /** What the counts are for. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Threads with something unread. */
+  get threads(): ReadonlyMap<string, UnreadCount> {
+    return this.#threads;
+  }
+
+  /** Takes what came after its position, up to this one. */
+  advance(items: readonly LogItem[], upTo: number): void {
+    for (const item of items) if (item.position <= upTo) this.#add(item);
+    this.#position = Math.max(this.#position, upTo);
+  }
+
+  /** Whether a receipt changes anything. */
+  isBehind(threadId: string | undefined, readUpTo: number): boolean {
+    return (this.#read.get(threadId ?? UNTHREADED) ?? 0) < readUpTo;
+  }
+
+  /** Takes a receipt; `items`: everything in the room since the event that it is for. */
+  read(threadId: string | undefined, readUpTo: number, items: readonly LogItem[]): void {
+    this.#read.set(threadId ?? UNTHREADED, readUpTo);
+    if (threadId === undefined) this.#threads.clear();
+    else this.#threads.delete(threadId);
+    for (const item of items) {
+      const isConcerned = threadId === undefined || item.notification.threadId === threadId;
+      if (isConcerned && item.position <= this.#position) this.#add(item);
+    }
+  }
+
+  #add({ notification, weight }: LogItem): void {
+    if (!this.#isUnread(notification)) return;
+    const { threadId, common, exceptions } = notification;
+    const { notify, highlight } = exceptions.get(this.#userId) ?? common;
+    if (!notify) return;
+    const count = this.#threads.get(threadId) ?? { notifications: 0, highlights: 0 };
+    const notifications = count.notifications + weight;
+    if (notifications <= 0) this.#threads.delete(threadId);
+    else this.#threads.set(threadId, { notifications, highlights: count.highlights + (highlight ? weight : 0) });
+  }
+
+  #isUnread({ sender, position, threadId }: Notification): boolean {
+    if (sender === this.#userId || position <= this.#start) return false;
+    return position > (this.#read.get(UNTHREADED) ?? 0) && position > (this.#read.get(threadId) ?? 0);
+  }
+}
