@@ -254,6 +254,14 @@ describe('backup and restore', () => {
     assert.match(future.stderr, /migration 9999 \(from_the_future\) this version does not have/);
   });
 
+  test('media that lie in an S3-compatible store are not taken for missing files', async () => {
+    const home = newHome('s3', { media_repo: { storage: { type: 's3', s3: { bucket: 'media' } } } });
+    const folder = join(scratch, 's3');
+    const { status, stderr } = await hammerhead(['backup', folder, '--media', '--config', home.config]);
+    assert.equal(status, 1);
+    assert.match(stderr, /S3-compatible store: save them there/);
+  });
+
   test('nothing to save, nothing left behind', async () => {
     const home = newHome('empty');
     const folder = join(scratch, 'empty');
