@@ -40,7 +40,7 @@ import { createVoipEndpoints } from './api/client/voip.ts';
 import { wellKnownEndpoints } from './api/client/well-known.ts';
 import { whoamiEndpoints } from './api/client/whoami.ts';
 import { type Config, loadConfig } from './config/load.ts';
-import { loadOrCreateSigningKey } from './config/signing-key.ts';
+import { loadOrCreateSigningKey, loadSigningKey } from './config/signing-key.ts';
 import { createRoomEngine } from './engine/room-engine.ts';
 import { createVisibility } from './engine/visible-events.ts';
 import { createReceipts } from './ephemeral/receipts.ts';
@@ -80,7 +80,7 @@ import { createPush } from './server-push.ts';
 import { loadAccountByLocalpart } from './storage/accounts.ts';
 import { type OpenDatabase, openDatabase } from './storage/open-database.ts';
 import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
-import { claimServerIdentity } from './storage/server-identity.ts';
+import { claimServerIdentity, loadServerIdentity } from './storage/server-identity.ts';
 import { Committer } from './streams/committer.ts';
 import { createHub, type Hub } from './streams/hub.ts';
 import { createIgnoredUsers } from './sync/ignored-users.ts';
@@ -338,7 +338,9 @@ function open(config: Config, logger: Logger): Promise<OpenDatabase> {
 }
 
 async function claimIdentity(config: Config, { database }: OpenDatabase): Promise<SigningKey> {
-  const key = await loadOrCreateSigningKey(join(config.dataDir, 'signing.key'), secureRandom);
+  const path = join(config.dataDir, 'signing.key');
+  const isNew = (await loadServerIdentity(database)) === undefined;
+  const key = isNew ? await loadOrCreateSigningKey(path, secureRandom) : await loadSigningKey(path);
   const identity = { serverName: config.serverName, signingKeyId: key.keyId, signingPublicKey: key.publicKey };
   await claimServerIdentity(database, identity, systemClock.now());
   return key;

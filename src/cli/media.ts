@@ -22,15 +22,14 @@ interface MigrateOptions {
 }
 
 export function addMediaCommands(media: Command): void {
-  addExamples(media.command('migrate'), [
-    'hammerhead media migrate --from file --to s3',
-    'hammerhead media migrate --config /etc/hammerhead/config.yaml --from s3 --to file',
-  ])
+  const migration = media
+    .command('migrate')
     .description('copy all media into the other store; the server may run meanwhile, and a second run goes on')
     .addOption(configOption())
     .addOption(new Option('--from <store>', 'where they are').choices(STORES).makeOptionMandatory())
     .addOption(new Option('--to <store>', 'where they go').choices(STORES).makeOptionMandatory())
     .action(migrate);
+  addExamples(migration, ['hammerhead media migrate --from file --to s3']);
 }
 
 async function migrate({ config: path, from, to }: MigrateOptions): Promise<void> {

@@ -17,6 +17,11 @@ interface ConfigOptions {
 /** Runs one command and returns the process's exit code. */
 export async function runCli(options: readonly string[]): Promise<number> {
   const program = createProgram();
+  // Whoever read the output has enough of it, as `head` has after ten lines: that is no failure.
+  process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'EPIPE') process.exit(EXIT.ok);
+    throw cause;
+  });
   try {
     await program.parseAsync(options, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
@@ -41,11 +46,13 @@ export function createProgram(): Command {
     .showHelpAfterError('(add --help for what can be said)');
   addExamples(program, [
     'hammerhead serve --config /etc/hammerhead/config.yaml',
+    'hammerhead doctor --config /etc/hammerhead/config.yaml',
     'hammerhead admin users create --admin alice',
   ]);
   addServe(program);
   addConfigCommands(program.command('config').description('check, write and describe the configuration file'));
   addDatabaseCommands(program.command('db').description('look after the database'));
+  addDoctor(program);
   addMediaCommands(program.command('media').description('look after stored media'));
   addBackup(program);
   addRestore(program);
@@ -113,6 +120,19 @@ function addDatabaseCommands(db: Command): void {
     .addOption(configOption())
     .action(async ({ config }: ConfigOptions) => (await import('./database.ts')).printStatus(config));
   addExamples(status, ['hammerhead db status']);
+}
+
+function addDoctor(program: Command): void {
+  const doctor = program
+    .command('doctor')
+    .description('examine configuration, database, disk, clock, ports, DNS, TLS and permissions; changes nothing')
+    .addOption(configOption())
+    .option('--json', 'print the findings as JSON')
+    .action(async ({ config, json = false }: ConfigOptions & { readonly json?: boolean }) => {
+      const { runDoctor } = await import('./doctor/doctor.ts');
+      process.exitCode = (await runDoctor(config, json)) ? EXIT.ok : EXIT.failed;
+    });
+  addExamples(doctor, ['hammerhead doctor', `hammerhead doctor --json | jq '.findings[] | select(.level != "ok")'`]);
 }
 
 interface BackupOptions extends ConfigOptions {

@@ -15,6 +15,11 @@ export function listSecretFiles(text: string, path: string): readonly string[] {
     .map(({ value }) => resolve(folder, value));
 }
 
+/** Whether secrets stand in the file itself. */
+export function holdsSecrets(text: string): boolean {
+  return secretsIn(schema, parse(text)).some(({ key }) => !key.endsWith('_file'));
+}
+
 interface FoundSecret {
   readonly key: string;
   readonly value: string;

@@ -8,7 +8,6 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { OperatorError } from '../lib/operator-error.ts';
 import { retireAfterRestore } from './after-restore.ts';
 import { connectForCopy, loadTables, quote, type SequenceState, type TableShape } from './database-snapshot.ts';
-import { holdInstanceLock } from './instance-lock.ts';
 import { migrate } from './migrate.ts';
 
 export interface DatabaseLoad {
@@ -21,20 +20,23 @@ export interface DatabaseLoad {
 
 export class DatabaseNotEmptyError extends OperatorError {}
 
-/** Tables that migrations write rows into: a database that nobody has used yet has these. */
-const FILLED_BY_MIGRATIONS: ReadonlySet<string> = new Set(['stream_followers']);
-
-/** Throws a DatabaseNotEmptyError where a table holds a row that no migration wrote. */
+/** Throws a DatabaseNotEmptyError where a server has started on the database, or where tables of others are in it. */
 export async function checkEmpty(url: string): Promise<void> {
   const client = await connectForCopy(url);
   try {
-    const first = (await listFilled(client)).find((name) => !FILLED_BY_MIGRATIONS.has(name));
-    if (first !== undefined) {
-      throw new DatabaseNotEmptyError(
-        `the database is not empty (${first} has rows): a backup is restored into an empty one only. Set another ` +
-          'data_dir or database.url, or drop the database and create it anew',
-      );
-    }
+    const tables = await loadTables(client);
+    if (tables.length === 0) return;
+    const isOurs = tables.some(({ name }) => name === 'server_identity');
+    const { rows } = isOurs
+      ? await client.query<{ owner: string }>('select server_name as owner from server_identity')
+      : { rows: [{ owner: 'something else' }] };
+    const [first] = rows;
+    // A schema without a server in it is what an interrupted restore leaves.
+    if (first === undefined) return;
+    throw new DatabaseNotEmptyError(
+      `the database is not empty, it belongs to ${first.owner}: a backup is restored into an empty one only. Set another ` +
+        'data_dir or database.url, or drop the database and create it anew',
+    );
   } finally {
     await client.end();
   }
@@ -46,7 +48,7 @@ export interface LoadOptions {
   readonly schemaVersion: number;
 }
 
-/** Makes the schema, runs `work`, and commits what it wrote; the instance lock keeps servers away meanwhile. */
+/** Makes the schema, runs `work`, and commits what it wrote. */
 export async function loadDatabase(
   { url, schemaVersion }: LoadOptions,
   work: (load: DatabaseLoad) => Promise<void>,
@@ -55,7 +57,6 @@ export async function loadDatabase(
   await migrate(url, undefined, schemaVersion);
   const client = await connectForCopy(url);
   try {
-    await holdInstanceLock(client, { grace: 0 });
     await client.query('begin');
     // What migrations write into an empty database is in the backup as well.
     for (const table of await listFilled(client)) await client.query(`delete from ${quote(table)}`);

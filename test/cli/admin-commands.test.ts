@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Command } from 'commander';
 import { createProgram } from '../../src/cli/program.ts';
-import { type CliOptions, hammerheadctl, withTerminal } from '../support/cli.ts';
+import { BIN, type CliOptions, hammerheadctl, run, withTerminal } from '../support/cli.ts';
 import { listAt, textAt } from '../support/json.ts';
 import { findFreePort, type ServerProcess, startServer } from '../support/server-process.ts';
 
@@ -133,6 +133,7 @@ describe('accounts', () => {
     const all = await json(['users', 'list', '--all']);
     const [first] = listAt(await json(['users', 'list', '--limit', '1']), 'chunk');
     assert.deepEqual(first, listAt(all, 'chunk')[0]);
+    assert.match((await ctl(['users', 'list', '--search', 'alic'])).stdout, /^\d+ +alice /m);
     const { stdout } = await ctl(['users', 'list', '--limit', '2']);
     assert.match(stdout, /\(the first 2; --limit or --all shows more\)/);
     assert.equal((await ctl(['users', 'list', '--limit', 'many'])).status, 2);
@@ -165,6 +166,35 @@ describe('rooms, media, tokens, jobs', () => {
     assert.equal((await ctl(['jobs', 'cancel', String(Object(job).job_id)])).stdout.includes('done'), true);
   });
 
+  test('lists with cursors are read to their end, and a member is given power', async () => {
+    const made = [await createRoom('one'), await createRoom('two'), await createRoom('three')];
+    for (const order of ['name', 'bytes']) {
+      const all = listAt(await json(['rooms', 'list', '--order', order, '--all']), 'chunk');
+      const ids = all.map((entry) => textAt(entry, 'room_id'));
+      assert.deepEqual(
+        made.filter((room) => !ids.includes(room)),
+        [],
+      );
+    }
+    assert.equal((await ctl(['rooms', 'make-admin', made[0] ?? '', 'nobody-of-this-name'])).status, 1);
+  });
+
+  test('reports are listed, shown and resolved', async () => {
+    const room = await createRoom('bad');
+    const answer = await fetch(`${server.url}/_matrix/client/v3/rooms/${encodeURIComponent(room)}/report`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: JSON.stringify({ reason: 'spam' }),
+    });
+    assert.equal(answer.status, 200);
+    const [report] = listAt(await json(['reports', 'list', '--state', 'open']), 'chunk');
+    const id = String(Object(report).report_id);
+    assert.match((await ctl(['reports', 'show', id])).stdout, /^reason +spam$/m);
+    assert.equal((await ctl(['reports', 'resolve', id, '--note', 'done'])).stdout, `report ${id}: resolved\n`);
+    assert.match((await ctl(['reports', 'list', '--state', 'resolved'])).stdout, /room +resolved/);
+    assert.equal((await ctl(['reports', 'reopen', id])).status, 0);
+  });
+
   test('on a terminal, long work shows how far it is', async () => {
     const room = await createRoom('long');
     const given = ['admin', 'rooms', 'delete', room, '--yes', '--config', config, '--token', token];
@@ -180,6 +210,12 @@ describe('rooms, media, tokens, jobs', () => {
       body: 'hello',
     });
     const uri = textAt(await uploaded.json(), 'content_uri');
+    assert.match((await ctl(['media', 'stats'])).stdout, /^@alice:localhost +1 +5 B$/m);
+    assert.match((await ctl(['media', 'list', 'alice'])).stdout, /text\/plain/);
+    for (const mark of ['protect', 'unprotect', 'quarantine'])
+      assert.equal((await ctl(['media', mark, uri])).status, 0);
+    assert.match((await ctl(['media', 'show', uri])).stdout, /^quarantined_by +@alice:localhost$/m);
+    assert.equal((await ctl(['media', 'unquarantine', uri])).status, 0);
     assert.equal((await ctl(['media', 'delete', uri, '--yes'])).stdout, '1 deleted, 0 could not be deleted\n');
     assert.equal((await ctl(['media', 'delete', 'nonsense', '--yes'])).status, 2);
     assert.equal((await ctl(['media', 'purge', '--yes'])).status, 2);
@@ -241,6 +277,13 @@ describe('ways to the server, and exit codes', () => {
     assert.equal((await ctl(['request', 'GET', '/_hammerhead/v0/admin/users', '--token', 'wrong'])).status, 4);
     assert.equal((await ctl(['request', 'BREW', '/'])).status, 2);
     assert.equal((await hammerheadctl(['uptime', '--config', '/nowhere/config.yaml'])).status, 1);
+  });
+
+  test('whoever reads only the first line hears of no error', async () => {
+    const line = `"$1" admin uptime --config "$2" | true; "$1" admin users list --all --json --config "$2" | head -1`;
+    const given = ['-c', `set -o pipefail; ${line}`, 'bash', join(BIN, 'hammerhead.js'), config];
+    const { stdout, stderr } = await run('bash', given, { env: { HAMMERHEAD_TOKEN: token } });
+    assert.deepEqual([stdout, stderr], ['{\n', '']);
   });
 
   test('neither secret nor token is in what is printed', async () => {

@@ -170,7 +170,7 @@ describe('backup and restore', () => {
     assert.deepEqual(rows, [{ localpart: 'alice' }]);
     const second = await hammerhead(['restore', folder, '--config', home.config]);
     assert.equal(second.status, 1);
-    assert.match(second.stderr, /the database is not empty \(\w+ has rows\)/);
+    assert.match(second.stderr, /the database is not empty, it belongs to localhost/);
   });
 
   test('F2: one-time keys of a backup are not given out again', async () => {
@@ -252,6 +252,14 @@ describe('backup and restore', () => {
     writeFileSync(join(newer, 'manifest.json'), JSON.stringify(manifest));
     const future = await hammerhead(['restore', newer, '--verify']);
     assert.match(future.stderr, /migration 9999 \(from_the_future\) this version does not have/);
+  });
+
+  test('media that lie in an S3-compatible store are not taken for missing files', async () => {
+    const home = newHome('s3', { media_repo: { storage: { type: 's3', s3: { bucket: 'media' } } } });
+    const folder = join(scratch, 's3');
+    const { status, stderr } = await hammerhead(['backup', folder, '--media', '--config', home.config]);
+    assert.equal(status, 1);
+    assert.match(stderr, /S3-compatible store: save them there/);
   });
 
   test('nothing to save, nothing left behind', async () => {

@@ -61,7 +61,7 @@ const offered: readonly {
   {
     name: 'commands',
     words: ['hammerhead', ''],
-    all: ['serve', 'backup', 'admin'],
+    all: ['serve', 'doctor', 'backup', 'admin'],
     none: ['users', 'check'],
   },
   {

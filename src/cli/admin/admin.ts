@@ -6,11 +6,12 @@ import { jobs } from './jobs.ts';
 import { loginCommand } from './login.ts';
 import { media } from './media.ts';
 import { registrationTokens } from './registration-tokens.ts';
+import { reports } from './reports.ts';
 import { rooms } from './rooms.ts';
 import { serverCommands } from './server.ts';
 import { users } from './users.ts';
 
-const GROUPS = [users, rooms, media, registrationTokens, jobs];
+const GROUPS = [users, rooms, media, reports, registrationTokens, jobs];
 
 export function addAdminCommands(admin: Command): void {
   addExamples(admin, [

@@ -55,6 +55,11 @@ function findSecret(path: string): string | undefined {
 function describeListener({ listeners }: Config): Omit<Connection, 'token'> {
   const listener = listeners.find(({ unix }) => unix === undefined) ?? listeners[0];
   if (listener === undefined) throw new Error('the configuration was checked');
+  return listenerConnection(listener);
+}
+
+/** How one listener is reached from this machine. */
+export function listenerConnection(listener: Config['listeners'][number]): Omit<Connection, 'token'> {
   if (listener.unix !== undefined) {
     return { origin: 'http://localhost', socketPath: listener.unix, certificate: undefined };
   }
@@ -62,8 +67,7 @@ function describeListener({ listeners }: Config): Omit<Connection, 'token'> {
   return { origin: listenerUrl(listener), socketPath: undefined, certificate };
 }
 
-/** Where to reach a listener from this machine. */
-export function listenerUrl({ address, port, tls }: Config['listeners'][number]): string {
+function listenerUrl({ address, port, tls }: Config['listeners'][number]): string {
   const host =
     address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '[::1]' : address.includes(':') ? `[${address}]` : address;
   return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`;

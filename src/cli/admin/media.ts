@@ -1,8 +1,9 @@
 /** Media: delete one file, or all that match. */
 import { EXIT, ExitError } from '../exit-codes.ts';
 import type { JsonRecord } from './client.ts';
-import type { CommandContext, CommandGroup, Input } from './command.ts';
-import { showAny } from './output.ts';
+import type { AdminCommand, CommandContext, CommandGroup, Input } from './command.ts';
+import { showAny, showBytes, showTime } from './output.ts';
+import { LIMIT_OPTIONS, printList } from './pages.ts';
 
 const MEDIA = '/_hammerhead/v0/admin/media';
 const MXC = /^mxc:\/\/([^/]+)\/([^/]+)$/;
@@ -15,22 +16,74 @@ const SETS = {
   sparse: 'all_sparse',
 } as const;
 
+const FILE = { name: '<mxc>', about: 'its URI: mxc://example.org/abcdef' };
+const EXAMPLE = 'mxc://example.org/abcdef';
+
+const COLUMNS = [
+  { key: 'origin', title: 'ORIGIN' },
+  { key: 'media_id', title: 'ID' },
+  { key: 'size', title: 'SIZE', show: showBytes },
+  { key: 'content_type', title: 'TYPE' },
+  { key: 'file_name', title: 'NAME' },
+  { key: 'created_at', title: 'CREATED', show: showTime },
+  { key: 'last_access_at', title: 'USED', show: showTime },
+  { key: 'quarantined_by', title: 'QUARANTINED BY' },
+];
+
 export const media: CommandGroup = {
   name: 'media',
   about: 'uploaded files, and copies from other servers',
   commands: [
     {
+      name: 'stats',
+      about: 'list users by how much they have stored',
+      options: LIMIT_OPTIONS,
+      examples: ['hammerheadctl media stats', 'hammerheadctl media stats --all --json'],
+      run: (context, input) =>
+        printList(context, input, {
+          path: '/_hammerhead/v0/admin/statistics/media',
+          columns: [
+            { key: 'user_id', title: 'USER' },
+            { key: 'files', title: 'FILES' },
+            { key: 'bytes', title: 'SIZE', show: showBytes },
+          ],
+        }),
+    },
+    {
+      name: 'list',
+      about: 'list the files of a user, the newest first',
+      arguments: [{ name: '<user>', about: 'a user id or a localpart' }],
+      options: LIMIT_OPTIONS,
+      examples: ['hammerheadctl media list alice'],
+      run: (context, input) =>
+        printList(context, input, {
+          path: `/_hammerhead/v0/admin/users/${encodeURIComponent(input.argument(0))}/media`,
+          columns: COLUMNS,
+        }),
+    },
+    {
+      name: 'show',
+      about: 'show one file',
+      arguments: [FILE],
+      examples: [`hammerheadctl media show ${EXAMPLE}`],
+      async run({ client, output }, input) {
+        const file = await client.call({ method: 'GET', path: pathOf(input) });
+        if (output.isJson) return output.json(file);
+        output.record(file, { size: showBytes, created_at: showTime, last_access_at: showTime });
+      },
+    },
+    mark('quarantine', { about: 'withdraw a file from everybody', method: 'PUT', path: 'quarantine' }),
+    mark('unquarantine', { about: 'give a withdrawn file back', method: 'DELETE', path: 'quarantine' }),
+    mark('protect', { about: 'let a file not be withdrawn together with others', method: 'PUT', path: 'protect' }),
+    mark('unprotect', { about: 'take the protection away', method: 'DELETE', path: 'protect' }),
+    {
       name: 'delete',
       about: 'delete one file',
-      arguments: [{ name: '<mxc>', about: 'its URI: mxc://example.org/abcdef' }],
-      examples: ['hammerheadctl media delete mxc://example.org/abcdef'],
+      arguments: [FILE],
+      examples: [`hammerheadctl media delete ${EXAMPLE}`],
       confirm: (input) => `Delete ${input.argument(0)}? It can't be undone.`,
-      async run(context, input) {
-        const [, origin = '', mediaId = ''] = MXC.exec(input.argument(0)) ?? [];
-        if (origin === '') throw new ExitError(EXIT.usage, `expected mxc://SERVER/ID, got ${input.argument(0)}`);
-        const path = `${MEDIA}/${encodeURIComponent(origin)}/${encodeURIComponent(mediaId)}`;
-        report(context, await context.client.call({ method: 'DELETE', path }));
-      },
+      run: async (context, input) =>
+        report(context, await context.client.call({ method: 'DELETE', path: pathOf(input) })),
     },
     {
       name: 'purge',
@@ -53,6 +106,32 @@ export const media: CommandGroup = {
     },
   ],
 };
+
+interface Marking {
+  readonly about: string;
+  readonly method: 'PUT' | 'DELETE';
+  readonly path: string;
+}
+
+function mark(name: string, { about, method, path }: Marking): AdminCommand {
+  return {
+    name,
+    about,
+    arguments: [FILE],
+    examples: [`hammerheadctl media ${name} ${EXAMPLE}`],
+    async run({ client, output }, input) {
+      const answer = await client.call({ method, path: `${pathOf(input)}/${path}` });
+      if (output.isJson) return output.json(answer);
+      output.done(`${input.argument(0)}: done`);
+    },
+  };
+}
+
+function pathOf(input: Input): string {
+  const [, origin = '', mediaId = ''] = MXC.exec(input.argument(0)) ?? [];
+  if (origin === '') throw new ExitError(EXIT.usage, `expected mxc://SERVER/ID, got ${input.argument(0)}`);
+  return `${MEDIA}/${encodeURIComponent(origin)}/${encodeURIComponent(mediaId)}`;
+}
 
 function readCriteria(input: Input): JsonRecord {
   const sets = Object.entries(SETS).filter(([option]) => input.has(option));

@@ -37,7 +37,7 @@ interface Fetched {
 
 async function fetchList(client: AdminClient, { path, query }: List, limit: number): Promise<Fetched> {
   const chunk: JsonRecord[] = [];
-  let since: number | undefined;
+  let since: number | string | undefined;
   do {
     const page = await client.call({
       method: 'GET',
@@ -45,7 +45,9 @@ async function fetchList(client: AdminClient, { path, query }: List, limit: numb
       query: { ...query, limit: Math.min(MAX_PAGE, limit - chunk.length), since },
     });
     chunk.push(...readChunk(page));
-    since = typeof page['next_batch'] === 'number' ? page['next_batch'] : undefined;
+    const next = page['next_batch'];
+    // A number, or a cursor to be given back as it is.
+    since = typeof next === 'number' || typeof next === 'string' ? next : undefined;
   } while (since !== undefined && chunk.length < limit);
   return { chunk, isComplete: since === undefined };
 }

@@ -1,7 +1,7 @@
 /** Rooms: list, look at, delete, block. */
 import type { AdminCommand, CommandGroup, Input } from './command.ts';
 import { withJobProgress } from './job-progress.ts';
-import { showBytes, showFlag, showTime } from './output.ts';
+import { showAny, showBytes, showFlag, showTime } from './output.ts';
 import { LIMIT_OPTIONS, printList, readChunk } from './pages.ts';
 
 const ROOMS = '/_hammerhead/v0/admin/rooms';
@@ -14,6 +14,7 @@ const COLUMNS = [
   { key: 'joined_members', title: 'MEMBERS' },
   { key: 'local_members', title: 'LOCAL' },
   { key: 'events', title: 'EVENTS' },
+  { key: 'event_bytes', title: 'SIZE', show: showBytes },
   { key: 'room_version', title: 'VERSION' },
   { key: 'is_public', title: 'PUBLIC', show: showFlag },
   { key: 'created_at', title: 'CREATED', show: showTime },
@@ -28,7 +29,11 @@ export const rooms: CommandGroup = {
       about: 'list rooms',
       options: [
         { flags: '--search <text>', about: 'a part of the name, the id or an alias' },
-        { flags: '--order <order>', about: 'the greatest first, or by name', choices: ['members', 'events', 'name'] },
+        {
+          flags: '--order <order>',
+          about: 'the greatest first, or by name',
+          choices: ['members', 'events', 'bytes', 'name'],
+        },
         ...LIMIT_OPTIONS,
       ],
       examples: ['hammerheadctl rooms list --order events --limit 10', 'hammerheadctl rooms list --search cats'],
@@ -80,6 +85,19 @@ export const rooms: CommandGroup = {
         );
         if (output.isJson) return output.json({ deleted: true });
         output.done(`${room}: deleted`);
+      },
+    },
+    {
+      name: 'make-admin',
+      about: 'give a user of this server the power of the most powerful local member',
+      arguments: [ROOM, { name: '<user>', about: 'a user id or a localpart, of a member of the room' }],
+      examples: [`hammerheadctl rooms make-admin ${EXAMPLE} alice`],
+      async run({ client, output }, input) {
+        const body = { user_id: input.argument(1) };
+        const answer = await client.call({ method: 'POST', path: `${pathOf(input)}/make-admin`, body });
+        if (output.isJson) return output.json(answer);
+        const { power_level: level, granted_by: by } = answer;
+        output.done(`${input.argument(1)}: power level ${showAny(level)}, granted by ${showAny(by)}`);
       },
     },
     blockCommand('block', { about: 'let nobody of this server enter a room', method: 'PUT', done: 'blocked' }),

@@ -45,9 +45,17 @@ export const users: CommandGroup = {
     {
       name: 'list',
       about: 'list accounts, the newest first',
-      options: LIMIT_OPTIONS,
-      examples: ['hammerheadctl users list', "hammerheadctl users list --all --json | jq -r '.chunk[].localpart'"],
-      run: (context, input) => printList(context, input, { path: USERS, columns: COLUMNS }),
+      options: [{ flags: '--search <text>', about: 'a part of the localpart or the display name' }, ...LIMIT_OPTIONS],
+      examples: [
+        'hammerheadctl users list',
+        'hammerheadctl users list --search bob',
+        "hammerheadctl users list --all --json | jq -r '.chunk[].localpart'",
+      ],
+      run(context, input) {
+        const search = input.text('search');
+        const path = search === undefined ? USERS : '/_hammerhead/v0/admin/user-search';
+        return printList(context, input, { path, query: { search }, columns: COLUMNS });
+      },
     },
     {
       name: 'show',
@@ -61,7 +69,8 @@ export const users: CommandGroup = {
           created_at: showTime,
           last_seen_at: showTime,
           devices: showDevices,
-          profile: showProfile,
+          profile: showFields,
+          rooms: showRooms,
         });
       },
     },
@@ -197,7 +206,21 @@ function describeDevice(device: JsonRecord): string {
   return `${showAny(id)} (${showAny(name)}) last seen ${showTime(seenAt)} from ${showAny(ip)}`;
 }
 
-function showProfile(profile: unknown): string {
-  const fields = typeof profile === 'object' && profile !== null ? Object.entries(profile) : [];
-  return fields.map(([field, value]) => `${showAny(field)}: ${showAny(value)}`).join('\n') || '-';
+function showFields(fields: unknown): string {
+  return (
+    fieldsOf(fields)
+      .map(([field, value]) => `${showAny(field)}: ${showAny(value)}`)
+      .join('\n') || '-'
+  );
+}
+
+/** By membership: how many, and which. */
+function showRooms(rooms: unknown): string {
+  const lists = fieldsOf(rooms).map(([membership, ids]) => ({ membership, ids: Array.isArray(ids) ? ids : [] }));
+  const filled = lists.filter(({ ids }) => ids.length > 0);
+  return filled.map(({ membership, ids }) => `${membership}: ${ids.length}\n${showAny(ids)}`).join('\n') || '-';
+}
+
+function fieldsOf(value: unknown): readonly [string, unknown][] {
+  return typeof value === 'object' && value !== null ? Object.entries(value) : [];
 }

@@ -33,6 +33,9 @@ export async function runBackup(request: BackupRequest): Promise<void> {
   const { configPath, media = false, verify = false, json = false } = request;
   const config = loadExisting(configPath);
   const folder = resolve(request.folder);
+  if (media && config.mediaRepo.storage.type !== 'file') {
+    throw new OperatorError('the media lie in an S3-compatible store: save them there, and leave --media out');
+  }
   if (await exists(folder)) throw new OperatorError(`${folder} is already there: a backup gets a new folder`);
   using progress = createProgressLine();
   const manifest = await save({ config, folder, media, progress });

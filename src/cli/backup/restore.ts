@@ -6,8 +6,10 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Config } from '../../config/load.ts';
 import { OperatorError } from '../../lib/operator-error.ts';
+import { withClient } from '../../storage/connection.ts';
 import { checkEmpty } from '../../storage/database-load.ts';
 import { startEmbeddedPostgres } from '../../storage/embedded.ts';
+import { holdInstanceLock } from '../../storage/instance-lock.ts';
 import { migrate } from '../../storage/migrate.ts';
 import { checkServer } from '../../storage/open-database.ts';
 import { loadExisting } from '../config.ts';
@@ -56,7 +58,6 @@ interface Restoring {
 }
 
 async function restore({ folder, manifest, config, url, progress }: Restoring): Promise<readonly string[]> {
-  await checkServer(url);
   await checkEmpty(url);
   const key = await checkSigningKey(folder, manifest);
   await restoreMedia({ folder, manifest, config, progress });
@@ -74,12 +75,20 @@ function checkServerName({ path, serverName }: Config, manifest: Manifest): void
   );
 }
 
-/** The server's own PostgreSQL is started for it: where one runs, a server runs, and that is refused. */
+/** Starts the server's own PostgreSQL for it where there is no other; no server can start until the end. */
 async function withOwnDatabase<T>(config: Config, work: (url: string) => Promise<T>): Promise<T> {
-  const url = config.database.url?.reveal();
-  if (url !== undefined) return work(url);
-  await using embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, logger: commandLogger('warn') });
-  return await work(embedded.url);
+  await using stack = new AsyncDisposableStack();
+  const given = config.database.url?.reveal();
+  const url = given ?? stack.use(await startOwn(config)).url;
+  await checkServer(url);
+  return await withClient(url, async (client) => {
+    await holdInstanceLock(client);
+    return work(url);
+  });
+}
+
+function startOwn({ dataDir }: Config): ReturnType<typeof startEmbeddedPostgres> {
+  return startEmbeddedPostgres({ dataDir, logger: commandLogger('warn') });
 }
 
 async function restoreMedia({ folder, manifest, config, progress }: Omit<Restoring, 'url'>): Promise<void> {
