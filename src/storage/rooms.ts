@@ -182,13 +182,16 @@ function firstOf(row: { first: number } | undefined): number {
   return row.first;
 }
 
-/** The last position that the writer committed; a new writer starts at 0. */
+/** Nothing lies at it: so a token of a server on which nothing has happened yet is no token of before everything. */
+const FIRST_POSITION = 1;
+
+/** The last position that the writer committed. */
 export async function loadWriterPosition(tx: Transaction, writerId: number): Promise<number> {
   const [row] = await tx.query(sql<{ position: number }>`
-    insert into stream_writers (writer_id, position) values (${writerId}, 0)
-    on conflict (writer_id) do update set position = stream_writers.position
+    insert into stream_writers (writer_id, position) values (${writerId}, ${FIRST_POSITION})
+    on conflict (writer_id) do update set position = greatest(stream_writers.position, ${FIRST_POSITION})
     returning position`);
-  return row?.position ?? 0;
+  return row?.position ?? FIRST_POSITION;
 }
 
 export async function saveWriterPosition(

@@ -61,7 +61,7 @@ test('rooms, state, ephemeral events and account data are filtered too', async (
     [undefined, 'global.a'],
     [undefined, 'global.b'],
   ] as const) {
-    await client.accountData.set({ userId: ALICE, roomId: room, type }, {});
+    await client.accountData.set({ userId: ALICE, roomId: room, type }, { is: 'set' });
   }
   const get = (filter: object) => client.get(ALICE, { filter });
   assert.deepEqual(Object.keys((await get({ room: { rooms: [other] } })).rooms?.join ?? {}), [other]);
