@@ -111,7 +111,12 @@ export async function loadPage(
     const last = isFull && missing > 0 ? taken.at(-1) : batch.at(-1);
     const isLastOfBatch = last === undefined || last.position === batch.at(-1)?.position;
     const isExhausted = batch.length < limit || (isBackward && last?.event.type === 'm.room.create');
-    if (isExhausted && isLastOfBatch) return { start: present(start, events), end: endOf(request, events), events };
+    if (isExhausted && isLastOfBatch) {
+      // Clients take the end of a page that a filter thinned out for the place to go on with another one.
+      const isThinned = events.length > 0 && events.length < scanned;
+      const reached = isThinned && isBackward && last !== undefined ? last.position - 1 : undefined;
+      return { start: present(start, events), end: endOf(request, events) ?? reached, events };
+    }
     if (last !== undefined && isBackward) before = last.position;
     else if (last !== undefined) after = last.position;
     if (isFull) break;
