@@ -11,6 +11,9 @@ import { MatrixError } from '../protocol/errors.ts';
 /** Stands in the place of a body schema. */
 export const RAW_BODY = 'raw';
 
+/** Without a byte: whoever uploads over a bad line gets this long to come back. */
+const IDLE_TIMEOUT_MS = 120_000;
+
 export interface RawBody {
   readonly contentType: string | undefined;
   /** What the client announced; undefined for chunked bodies. */
@@ -26,6 +29,7 @@ export function readRawBody(request: IncomingMessage): Promise<RawBody> {
 }
 
 async function* readChunks(request: IncomingMessage): AsyncGenerator<Buffer> {
+  request.setTimeout(IDLE_TIMEOUT_MS, () => request.destroy());
   try {
     // Destroying the request would cut the connection before the answer is out.
     yield* request.iterator({ destroyOnReturn: false });
