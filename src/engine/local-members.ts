@@ -18,7 +18,8 @@ export function createLocalMembers(serverName: ServerName): (snapshot: RoomSnaps
   };
 }
 
-function hasMemberOf(snapshot: RoomSnapshot, serverName: ServerName): boolean {
+/** Whether any user of the server is joined; walks the members until one is found. */
+export function hasMemberOf(snapshot: RoomSnapshot, serverName: ServerName): boolean {
   for (const userId of joinedMembers(snapshot)) if (serverNameOf(userId) === serverName) return true;
   return false;
 }

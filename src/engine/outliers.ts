@@ -37,7 +37,7 @@ export async function storeOutliers(
     if (authEvents.length < one.event.authEvents.length) continue;
     const row = toOutlier(one, await eventNids.take(), { version: batch.version, authEvents, create });
     rows.push(row);
-    batch.known.set(one.event.eventId, { ...row, position: null });
+    batch.known.set(one.event.eventId, { ...row, position: null, isRedacted: false });
   }
   for (let from = 0; from < rows.length; from += EVENTS_PER_INSERT) {
     await insertUnplaced(database, rows.slice(from, from + EVENTS_PER_INSERT));

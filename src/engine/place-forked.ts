@@ -7,9 +7,9 @@
  */
 import { referenceHash } from '../protocol/hashes.ts';
 import type { EventId } from '../protocol/ids.ts';
-import type { JsonValue, StateEvent } from '../protocol/pdu.ts';
+import type { Event, JsonValue, StateEvent } from '../protocol/pdu.ts';
 import { MAX_DEPTH } from '../protocol/pdu-format.ts';
-import { redactEvent, type StoredEvent } from '../storage/events.ts';
+import { loadEventsByNid, redactEvent, type StoredEvent } from '../storage/events.ts';
 import type { PduRow } from '../storage/pdu-stream.ts';
 import { insertUnplaced } from '../storage/received-events.ts';
 import { type StateChangeRow, stateChangeStream } from '../storage/state-change-stream.ts';
@@ -47,6 +47,7 @@ export async function placeForked(parts: PlacingParts, arrival: Arrival): Promis
   const depth = Math.max(turn.head.parts.depth, Math.min(event.depth, MAX_DEPTH));
   const changed = applyDifferences(turn.head, differences).withHead({ extremities, stateNid: current, depth });
   const snapshot = redacted === undefined ? changed : withoutRedacted(changed, redacted);
+  const told = [...differences, ...(await restatement(parts, { snapshot, event, differences }))];
   turn.advance([{ nid, snapshot }], current === headNid ? turn.chain : undefined);
   const replaced = event.stateKey === undefined ? undefined : before.view.get(event.type, event.stateKey);
   const row: PduRow = {
@@ -69,7 +70,30 @@ export async function placeForked(parts: PlacingParts, arrival: Arrival): Promis
     redacts: redacted === undefined ? undefined : { nid: redacted.nid, eventId: redacted.event.eventId },
     authNids: event.stateKey === undefined ? undefined : arrival.authNids,
   };
-  return { row: withRedaction(row, redaction), changes: differences.map((difference) => toFact(arrival, difference)) };
+  return { row: withRedaction(row, redaction), changes: told.map((difference) => toFact(arrival, difference)) };
+}
+
+interface Restating {
+  readonly snapshot: RoomSnapshot;
+  readonly event: Event;
+  readonly differences: readonly StateDifference[];
+}
+
+/**
+ * A state event that did not become current is followed by the one that still is: whoever applies the stream in order
+ * comes to the room's state.
+ */
+async function restatement(
+  { database }: PlacingParts,
+  { snapshot, event, differences }: Restating,
+): Promise<readonly StateDifference[]> {
+  const { type, stateKey } = event;
+  if (stateKey === undefined) return [];
+  const current = snapshot.get(type, stateKey);
+  const isTold = differences.some((difference) => difference.type === type && difference.stateKey === stateKey);
+  if (current === undefined || isTold) return [];
+  const [stored] = await loadEventsByNid(database, snapshot.version, [current.nid]);
+  return stored === undefined ? [] : [{ type, stateKey, before: stored, after: stored }];
 }
 
 /** The event is there as an outlier before anything refers to it: state resolution reads the database. */

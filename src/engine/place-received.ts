@@ -55,6 +55,8 @@ export async function placeReceived(
   const nid = known.get(event.eventId)?.nid ?? (await parts.writing.eventNids.take());
   const arrival = { turn, batch, received, nid, authNids: authEvents.map((one) => one.nid), before };
   if (!verdict.allowed) return keepUnplaced(parts, arrival, { verdict, softFailed: false });
+  // The create event once more: all there is rests on it.
+  if (before.stateNid === null) return { result: { outcome: 'known' }, committed: Promise.resolve() };
   const now = before.isAtHead ? verdict : checkAuth(event, turn.head, version);
   if (!now.allowed) return keepUnplaced(parts, arrival, { verdict: now, softFailed: true });
   return before.isAtHead ? placeAtHead(parts, arrival) : accept(parts, arrival, await placeForked(parts, arrival));
@@ -117,7 +119,7 @@ async function keepUnplaced(parts: PlacingParts, arrival: Arrival, { verdict, so
     facts: [],
     also: (tx) => Promise.all([deleteOutliers(tx, [nid]), insertUnplaced(tx, [unplaced])]),
   });
-  batch.known.set(event.eventId, { ...stored, rejection, position: null });
+  batch.known.set(event.eventId, { ...stored, rejection, position: null, isRedacted: false });
   return { result: { outcome: softFailed ? 'soft_failed' : 'rejected', rule, reason }, committed };
 }
 
@@ -158,6 +160,7 @@ async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: A
     outlier: false,
     // Where exactly only the committer will say; that it has a place is all that is asked.
     position: 0,
+    isRedacted: row.redactedByNid !== undefined,
   });
   batch.redacted.set(event.eventId, row.stored);
   return { result: { outcome: 'accepted' }, committed };

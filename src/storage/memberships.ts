@@ -1,7 +1,7 @@
 /**
  * Who is in which room, as the last membership event of each says: maintained by the stream of PDUs, read here.
  */
-import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { Transaction } from './database.ts';
 import { sql, textArray } from './sql.ts';
 
@@ -35,4 +35,16 @@ export async function markForgotten(tx: Transaction, { roomId, userId }: RoomMem
   await tx.query(sql`
     update memberships set forgotten = true
     where room_id = ${roomId} and user_id = ${userId} and membership in ('leave', 'ban')`);
+}
+
+/** Users of a server whom the room has ever had as members, whatever became of them. */
+export async function listMembersOfServer(
+  tx: Transaction,
+  { roomId, serverName, limit }: { readonly roomId: RoomId; readonly serverName: ServerName; readonly limit: number },
+): Promise<readonly UserId[]> {
+  const rows = await tx.query(sql<{ user_id: UserId }>`
+    select user_id from memberships
+    where room_id = ${roomId} and right(user_id, ${serverName.length + 1}) = ${`:${serverName}`}
+    limit ${limit}`);
+  return rows.map((row) => row.user_id);
 }

@@ -21,6 +21,8 @@ export interface KnownEvent {
   readonly softFailed: boolean;
   readonly outlier: boolean;
   readonly position: number | null;
+  /** Whether a redaction took effect on it: then nobody may be given it as it was sent. */
+  readonly isRedacted: boolean;
 }
 
 interface KnownRow {
@@ -34,6 +36,7 @@ interface KnownRow {
   readonly rejection: string | null;
   readonly soft_failed: boolean;
   readonly outlier: boolean;
+  readonly redacted: boolean;
 }
 
 function toKnown(row: KnownRow, version: RoomVersion): KnownEvent {
@@ -48,6 +51,7 @@ function toKnown(row: KnownRow, version: RoomVersion): KnownEvent {
     softFailed: row.soft_failed,
     outlier: row.outlier,
     position: row.position,
+    isRedacted: row.redacted,
   };
 }
 
@@ -59,7 +63,8 @@ export async function loadKnownEvents(
 ): Promise<readonly KnownEvent[]> {
   if (eventIds.length === 0) return [];
   const rows = await tx.query(sql<KnownRow>`
-    select event_nid, event_id, room_id, pdu, position, state_before, state_after, rejection, soft_failed, outlier
+    select event_nid, event_id, room_id, pdu, position, state_before, state_after, rejection, soft_failed, outlier,
+      redacted_by is not null as redacted
     from events where event_id = any(${textArray(eventIds)}::text[])`);
   return rows.map((row) => toKnown(row, version));
 }
@@ -76,7 +81,8 @@ export async function loadAuthChain(
       union
       select unnest(e.auth_nids) from chain c join events e on e.event_nid = c.nid
     )
-    select event_nid, event_id, room_id, pdu, position, state_before, state_after, rejection, soft_failed, outlier
+    select event_nid, event_id, room_id, pdu, position, state_before, state_after, rejection, soft_failed, outlier,
+      redacted_by is not null as redacted
     from events where event_nid in (select nid from chain)`);
   return rows.map((row) => toKnown(row, version));
 }
@@ -108,7 +114,7 @@ export async function listEventsOfKeys(
 ): Promise<readonly KnownEvent[]> {
   const rows = await tx.query(sql<KnownRow>`
     select e.event_nid, e.event_id, e.room_id, e.pdu, e.position, e.state_before, e.state_after, e.rejection,
-      e.soft_failed, e.outlier
+      e.soft_failed, e.outlier, e.redacted_by is not null as redacted
     from unnest(${bigintArray(wanted.nids)}::bigint[]) as held (nid)
     join events e on e.event_nid = held.nid
     where (e.type, e.state_key) in (select * from unnest(
@@ -225,7 +231,7 @@ export async function listPendingRedactions(
 ): Promise<readonly (KnownEvent & { readonly redacts: EventId })[]> {
   const rows = await tx.query(sql<KnownRow & { redacts: EventId }>`
     select p.redacts, e.event_nid, e.event_id, e.room_id, e.pdu, e.position, e.state_before, e.state_after, e.rejection,
-      e.soft_failed, e.outlier
+      e.soft_failed, e.outlier, e.redacted_by is not null as redacted
     from pending_redactions p join events e on e.event_nid = p.redaction_nid
     where p.room_id = ${roomId} and p.redacts = any(${textArray(eventIds)}::text[])
     order by p.redaction_nid`);
@@ -246,4 +252,19 @@ export async function insertPendingRedaction(tx: Transaction, pending: PendingRe
 
 export async function deletePendingRedactions(tx: Transaction, roomId: RoomId, redacts: EventId): Promise<void> {
   await tx.query(sql`delete from pending_redactions where room_id = ${roomId} and redacts = ${redacts}`);
+}
+
+/** The newest events of a room up to a position, as they are given to other servers; those without a place left out. */
+export async function listNewestUpTo(
+  tx: Transaction,
+  { roomId, version }: { readonly roomId: RoomId; readonly version: RoomVersion },
+  { upTo, limit }: { readonly upTo: number; readonly limit: number },
+): Promise<readonly KnownEvent[]> {
+  const rows = await tx.query(sql<KnownRow>`
+    select event_nid, event_id, room_id, pdu, position, state_before, state_after, rejection, soft_failed, outlier,
+      redacted_by is not null as redacted
+    from events
+    where room_id = ${roomId} and position <= ${upTo} and rejection is null and not soft_failed
+    order by position desc limit ${limit}`);
+  return rows.map((row) => toKnown(row, version));
 }

@@ -191,6 +191,17 @@ function firstOf(row: { first: number } | undefined): number {
   return row.first;
 }
 
+export async function isKnownRoom(tx: Transaction, roomId: RoomId): Promise<boolean> {
+  const rows = await tx.query(sql<{ room_id: RoomId }>`select room_id from rooms where room_id = ${roomId}`);
+  return rows.length > 0;
+}
+
+/** The room that an event belongs to. */
+export async function loadRoomOfEvent(tx: Transaction, eventId: EventId): Promise<RoomId | undefined> {
+  const [row] = await tx.query(sql<{ room_id: RoomId }>`select room_id from events where event_id = ${eventId}`);
+  return row?.room_id;
+}
+
 /** The last position that the writer committed; a new writer starts at 0. */
 export async function loadWriterPosition(tx: Transaction, writerId: number): Promise<number> {
   const [row] = await tx.query(sql<{ position: number }>`
