@@ -81,6 +81,7 @@ async function findStateBefore(
   const states = [...prevs].map((id) => batch.known.get(id)?.stateAfter ?? undefined);
   if (states.includes(undefined)) return undefined;
   // What was decided before must be in the database: states are read there.
+  await batch.committed;
   if (turn.actor.isBusy) await writing.commit(turn.actor, { facts: [] });
   const stateNid = await resolver.resolve(
     batch,

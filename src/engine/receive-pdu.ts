@@ -102,7 +102,6 @@ async function placeAll(
   isInhabited: (snapshot: RoomSnapshot) => boolean,
 ): Promise<ReadonlyMap<EventId, Outcome>> {
   const outcomes = new Map<EventId, Outcome>();
-  const commits: Promise<unknown>[] = [];
   for (const received of sorted) {
     const placed = await parts.writing.turn(batch.roomId, async (turn): Promise<Placed> => {
       if (!isInhabited(turn.head)) return { result: NOBODY_HERE, committed: Promise.resolve() };
@@ -110,11 +109,11 @@ async function placeAll(
     });
     if (placed === undefined) continue;
     outcomes.set(received.event.eventId, placed.result);
+    batch.committed = Promise.all([batch.committed, placed.committed]);
     // Heard below; until then it must not count as unhandled.
-    placed.committed.catch(() => undefined);
-    commits.push(placed.committed);
+    batch.committed.catch(() => undefined);
   }
-  await Promise.all(commits);
+  await batch.committed;
   return outcomes;
 }
 

@@ -25,6 +25,8 @@ export interface ReceivedBatch {
   readonly pendingRedactions: Map<EventId, KnownEvent[]>;
   /** Events of the room that redactions among those received name. */
   readonly redacted: Map<EventId, StoredEvent>;
+  /** Resolves when all that was decided about the batch so far is in the database. */
+  committed: Promise<unknown>;
 }
 
 export function createBatch({ roomId, version }: Pick<ReceivedBatch, 'roomId' | 'version'>): ReceivedBatch {
@@ -35,6 +37,7 @@ export function createBatch({ roomId, version }: Pick<ReceivedBatch, 'roomId' | 
     referenced: new Set(),
     pendingRedactions: new Map(),
     redacted: new Map(),
+    committed: Promise.resolve(),
   };
 }
 

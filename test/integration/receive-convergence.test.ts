@@ -65,7 +65,7 @@ function nextStep(server: MeshServer, users: readonly UserId[], chance: (bound: 
     case 4:
       return member(own, 'join');
     case 5:
-      return member(other, 'leave', own.startsWith('@u0:') ? own : other);
+      return own.startsWith('@u0:') ? member(other, 'leave', own) : member(own, 'leave');
     case 6:
       return member(other, 'ban', own);
     case 7:
