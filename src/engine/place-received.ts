@@ -6,7 +6,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
  */
 import { checkAuth } from '../protocol/auth-rules.ts';
-import type { Event } from '../protocol/pdu.ts';
+import type { Event, StateView } from '../protocol/pdu.ts';
 import { rejected, type Verdict } from '../protocol/verdict.ts';
 import { redactEvent } from '../storage/events.ts';
 import { type PduRow, pduStream } from '../storage/pdu-stream.ts';
@@ -57,7 +57,9 @@ export async function placeReceived(
   if (!verdict.allowed) return keepUnplaced(parts, arrival, { verdict, softFailed: false });
   // The create event once more: all there is rests on it.
   if (before.stateNid === null) return { result: { outcome: 'known' }, committed: Promise.resolve() };
-  const now = before.isAtHead ? verdict : checkAuth(event, turn.head, version);
+  const now = before.isAtHead
+    ? verdict
+    : checkAuth(event, await currentStateFor(parts, { turn, batch, event }, before), version);
   if (!now.allowed) return keepUnplaced(parts, arrival, { verdict: now, softFailed: true });
   return before.isAtHead ? placeAtHead(parts, arrival) : accept(parts, arrival, await placeForked(parts, arrival));
 }
@@ -91,6 +93,25 @@ async function findStateBefore(
   const keys = [...keysToJudge(event, version), ...ownKey(event)];
   const wanted = { roomId: batch.roomId, version, snapshotNids: [stateNid], keys };
   return { stateNid, view: viewOf(await listStateEntries(database, wanted)), isAtHead: false };
+}
+
+/**
+ * The current state that the event is judged by. Behind a gap the room may have changed without our hearing of it, and a
+ * gap is easily made: so what we know and what the gap's state says are resolved, and a ban among them stands.
+ */
+async function currentStateFor(
+  { database, resolver }: PlacingParts,
+  { turn, batch, event }: Pick<Arrival, 'turn' | 'batch'> & { readonly event: Event },
+  { stateNid }: StateBefore,
+): Promise<StateView> {
+  const { head } = turn;
+  const isBehindGap = event.prevEvents.some((id) => !isInGraph(batch.known.get(id)));
+  if (!isBehindGap || stateNid === null) return head;
+  const { roomId, version } = batch;
+  const known = head.parts.extremities.map(({ stateAfter }) => stateAfter).filter((nid) => nid !== null);
+  const snapshotNid = await resolver.resolve(batch, [...known, stateNid]);
+  const wanted = { roomId, version, snapshotNids: [snapshotNid], keys: keysToJudge(event, version) };
+  return viewOf(await listStateEntries(database, wanted));
 }
 
 /** What the event takes the place of. */

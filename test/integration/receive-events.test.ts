@@ -4,75 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { RoomId } from '../../src/protocol/ids.ts';
-import type { Event, JsonValue, Pdu } from '../../src/protocol/pdu.ts';
+import type { JsonValue, Pdu } from '../../src/protocol/pdu.ts';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
-import { sql } from '../../src/storage/sql.ts';
-import {
-  ALICE,
-  createPublicRoom,
-  createTestEngine,
-  member,
-  message,
-  state,
-  type TestEngine,
-  versionOf,
-} from '../support/engine.ts';
-import { createReceiving, currentState, type Keys, type Receiving } from '../support/receiver.ts';
-import { RemoteRoom, RemoteServer } from '../support/remote-room.ts';
-
-const remote = new RemoteServer('remote.example');
-const EVE = remote.user('eve');
-const MALLORY = remote.user('mallory');
-
-interface Scene extends AsyncDisposable {
-  readonly at: TestEngine;
-  readonly room: RemoteRoom;
-  readonly roomId: RoomId;
-  readonly keys: Keys;
-  readonly receiving: Receiving;
-  receive(...events: readonly (Event | JsonValue)[]): Promise<readonly string[]>;
-}
-
-/** A public room of ours in which the remote server's Eve is. */
-async function createScene(version = '12'): Promise<Scene> {
-  const at = await createTestEngine();
-  const roomId = await createPublicRoom(at, version);
-  const room = new RemoteRoom(remote, { roomId, version: versionOf(version) });
-  await room.learnFrom(at);
-  const keys = new Map([
-    [remote.name, remote.key],
-    [at.serverName, at.signingKey],
-  ]);
-  const receiving = createReceiving(at, keys);
-  const receive = (...events: readonly (Event | JsonValue)[]) => receiving.receive(roomId, remote.name, ...events);
-  assert.deepEqual(await receive(room.member(EVE, 'join')), ['accepted']);
-  return { at, room, roomId, keys, receiving, receive, [Symbol.asyncDispose]: () => at[Symbol.asyncDispose]() };
-}
-
-async function timeline({ at, roomId }: Scene): Promise<readonly string[]> {
-  const snapshot = await at.engine.loadSnapshot(roomId);
-  assert.ok(snapshot);
-  const range = { roomId, version: snapshot.version, after: 0, before: Number.MAX_SAFE_INTEGER, limit: 1000 };
-  const events = await at.engine.loadTimeline({ ...range, direction: 'forward' });
-  return events.filter(({ isStateChange }) => isStateChange !== true).map(({ event }) => event.eventId);
-}
-
-async function extremities({ at, roomId }: Scene): Promise<readonly string[]> {
-  return (await at.engine.loadSnapshot(roomId))?.parts.extremities.map(({ eventId }) => eventId) ?? [];
-}
-
-const storedAs = async ({ at }: Scene, { eventId }: Event) => {
-  const [row] = await at.db.database.query(
-    sql<{
-      position: number | null;
-      outlier: boolean;
-      soft_failed: boolean;
-      rejection: string | null;
-    }>`select position, outlier, soft_failed, rejection from events where event_id = ${eventId}`,
-  );
-  return row;
-};
+import { ALICE, createPublicRoom, member, message, state, versionOf } from '../support/engine.ts';
+import { currentState } from '../support/receiver.ts';
+import { RemoteRoom } from '../support/remote-room.ts';
+import { createScene, EVE, extremitiesOf, MALLORY, remote, storedAs, timelineOf } from '../support/remote-scene.ts';
 
 for (const version of ROOM_VERSIONS.keys()) {
   test(`a room of version ${version} takes in a line of events, and answers it`, async () => {
@@ -80,12 +17,12 @@ for (const version of ROOM_VERSIONS.keys()) {
     const { at, room, roomId, receive } = scene;
     const events = [room.message(EVE, 'one'), room.message(EVE, 'two'), room.message(EVE, 'three')];
     assert.deepEqual(await receive(...events), ['accepted', 'accepted', 'accepted']);
-    assert.deepEqual(await extremities(scene), [events[2]?.eventId]);
+    assert.deepEqual(await extremitiesOf(scene), [events[2]?.eventId]);
     const [sent] = await at.engine.send({ roomId, decide: () => [message('four')] });
-    assert.deepEqual(await extremities(scene), [sent?.eventId]);
+    assert.deepEqual(await extremitiesOf(scene), [sent?.eventId]);
     await room.learnFrom(at);
     assert.deepEqual(await receive(room.message(EVE, 'five')), ['accepted']);
-    assert.equal((await timeline(scene)).length, 11);
+    assert.equal((await timelineOf(scene)).length, 11);
   });
 }
 
@@ -98,7 +35,7 @@ test('A23: events of one transaction in any order and repeated are stored once, 
   assert.equal(outcomes.filter((outcome) => outcome === 'accepted').length, 20);
   assert.equal(outcomes.filter((outcome) => outcome === 'known').length, 5);
   assert.deepEqual(
-    (await timeline(scene)).slice(-20),
+    (await timelineOf(scene)).slice(-20),
     events.map(({ eventId }) => eventId),
   );
   assert.deepEqual(
@@ -170,9 +107,9 @@ test('A9, A22: an event that its auth events do not allow is rejected, stored an
   for (const event of cases) {
     const stored = await storedAs(scene, event);
     assert.ok(stored?.rejection !== null && stored?.position === null && !stored.soft_failed);
-    assert.ok(!(await timeline(scene)).includes(event.eventId));
+    assert.ok(!(await timelineOf(scene)).includes(event.eventId));
   }
-  assert.deepEqual(await extremities(scene), [chat.eventId]);
+  assert.deepEqual(await extremitiesOf(scene), [chat.eventId]);
   // It is known as an ancestor: what follows it goes on from the state before it.
   for (const event of cases.slice(0, 1)) room.learn(event);
   assert.deepEqual(await receive(room.message(EVE, 'after', { prev: [cases[0]?.eventId ?? chat.eventId] })), [
@@ -215,8 +152,8 @@ test("A29, A30: a banned user's event on an old branch is soft-failed: kept, uns
   assert.match((await receive(evasion))[0] ?? '', /^soft_failed v12:/);
   const stored = await storedAs(scene, evasion);
   assert.deepEqual(stored, { position: null, outlier: false, soft_failed: true, rejection: null });
-  assert.ok(!(await timeline(scene)).includes(evasion.eventId));
-  assert.equal((await extremities(scene)).length, 1);
+  assert.ok(!(await timelineOf(scene)).includes(evasion.eventId));
+  assert.equal((await extremitiesOf(scene)).length, 1);
   assert.deepEqual(await currentState(at, roomId), before);
   // Referenced by an event that is fine, it is an ancestor like any other, and the extremity that it followed is followed.
   await room.learnFrom(at);
@@ -264,9 +201,9 @@ test('G: a fork of messages leaves the state alone and is healed by our next eve
   const [ours] = await at.engine.send({ roomId, decide: () => [message('ours')] });
   const theirs = room.message(EVE, 'theirs', { prev: [fork] });
   assert.deepEqual(await receive(theirs), ['accepted']);
-  assert.deepEqual(new Set(await extremities(scene)), new Set([ours?.eventId, theirs.eventId]));
+  assert.deepEqual(new Set(await extremitiesOf(scene)), new Set([ours?.eventId, theirs.eventId]));
   const [healed] = await at.engine.send({ roomId, decide: () => [message('both')] });
-  assert.deepEqual(await extremities(scene), [healed?.eventId]);
+  assert.deepEqual(await extremitiesOf(scene), [healed?.eventId]);
   assert.deepEqual(
     new Set((await at.engine.loadEvent(roomId, healed?.eventId ?? theirs.eventId))?.event.prevEvents),
     new Set([ours?.eventId, theirs.eventId]),
