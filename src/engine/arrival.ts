@@ -75,8 +75,8 @@ export function findRedacted({ batch, received, before }: Arrival): StoredEvent 
 
 /** The first of the redactions that came before the event and that its room allows. */
 export async function findPendingRedaction(
-  { database }: PlacingParts,
-  { batch, received, nid }: Arrival,
+  { database }: Pick<PlacingParts, 'database'>,
+  { batch, received, nid }: Pick<Arrival, 'batch' | 'nid'> & { readonly received: Pick<ReceivedEvent, 'event'> },
 ): Promise<KnownEvent | undefined> {
   const { roomId, version } = batch;
   const target = { nid, event: received.event, redactedBecause: undefined };

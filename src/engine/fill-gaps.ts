@@ -47,6 +47,8 @@ export interface Gap {
 export interface GapFiller {
   /** Fetches what the events lack; gives the events before them that have to be received first. */
   fill(gap: Gap, received: readonly ReceivedEvent[]): Promise<readonly ReceivedEvent[]>;
+  /** Fetches their auth events, and the state at what lies before them. */
+  support(gap: Gap, received: readonly ReceivedEvent[]): Promise<void>;
 }
 
 export interface GapFillerOptions extends OutlierParts {
@@ -70,9 +72,14 @@ export function createGapFiller(options: GapFillerOptions): GapFiller {
       const work = startWork(options, gap);
       await fetchAuthEvents(options, work, received);
       const ancestors = await fetchAncestors(options, work, received);
-      const ends = missingPrevs(gap.batch, [...received, ...ancestors]).slice(0, MAX_STATES);
-      for (const eventId of ends) await fetchState(options, work, eventId);
+      await fetchStates(options, work, [...received, ...ancestors]);
       return ancestors;
+    },
+
+    async support(gap, received) {
+      const work = startWork(options, gap);
+      await fetchAuthEvents(options, work, received);
+      await fetchStates(options, work, received);
     },
   };
 }
@@ -136,7 +143,7 @@ async function fetchAncestors(
 }
 
 /** Those that the missing events are, or that these lead to. */
-function connected(
+export function connected(
   found: readonly ReceivedEvent[],
   { missing, known }: { readonly missing: readonly EventId[]; readonly known: ReadonlySet<EventId> },
 ): readonly ReceivedEvent[] {
@@ -207,6 +214,11 @@ async function fetchEvents(
     if (one !== undefined) found.push(one);
   });
   return found;
+}
+
+async function fetchStates(options: GapFillerOptions, work: Work, received: readonly ReceivedEvent[]): Promise<void> {
+  const ends = missingPrevs(work.batch, received).slice(0, MAX_STATES);
+  for (const eventId of ends) await fetchState(options, work, eventId);
 }
 
 /** The state at an event that we lack: it becomes an outlier, from which on the room is known. */
