@@ -3,7 +3,7 @@
  * have the same current state and the same accepted events. Cuts, changes and restarts come from a seed that repeats them.
  */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { EventTemplate } from '../../src/engine/types.ts';
 import { MatrixError } from '../../src/protocol/errors.ts';
 import type { RoomId, UserId } from '../../src/protocol/ids.ts';
@@ -11,6 +11,7 @@ import { sql } from '../../src/storage/sql.ts';
 import { member, message, state, versionOf } from '../support/engine.ts';
 import { Mesh, type MeshServer } from '../support/mesh.ts';
 import { currentState } from '../support/receiver.ts';
+import { createTestSync, joinedRoom } from '../support/sync.ts';
 
 /** Many more runs where somebody has the time: HAMMERHEAD_LONG_TESTS=200. */
 const SEEDS = Number(process.env['HAMMERHEAD_LONG_TESTS'] ?? '0') || 20;
@@ -90,6 +91,37 @@ async function attempt(server: MeshServer, roomId: RoomId, step: EventTemplate):
   }
 }
 
+/** A client that only ever sees increments, and what it takes for the room's state. */
+class Follower {
+  readonly state = new Map<string, string>();
+  readonly #server: MeshServer;
+  readonly #useStateAfter: boolean;
+  #since: string | undefined;
+  #client: { readonly at: MeshServer['at']; readonly sync: ReturnType<typeof createTestSync> } | undefined;
+
+  constructor(server: MeshServer, useStateAfter: boolean) {
+    this.#server = server;
+    this.#useStateAfter = useStateAfter;
+  }
+
+  async sync(roomId: RoomId): Promise<void> {
+    const { at } = this.#server;
+    // Warm as long as the server is up; after a restart all comes from the database.
+    if (this.#client?.at !== at) this.#client = { at, sync: createTestSync(at) };
+    const useStateAfter = this.#useStateAfter;
+    const filter = { room: { timeline: { limit: 4 } } };
+    const synced = await this.#client.sync.get(this.#server.user('u0'), { since: this.#since, useStateAfter, filter });
+    this.#since = synced.next_batch;
+    const room = joinedRoom(synced, roomId);
+    const events = useStateAfter
+      ? room?.state_after?.events
+      : [...(room?.state.events ?? []), ...(room?.timeline.events ?? [])];
+    for (const { type, state_key: key, event_id: eventId } of events ?? []) {
+      if (key !== undefined) this.state.set(`${type} ${key}`, eventId);
+    }
+  }
+}
+
 /** What was not rejected, and what was: every server has to come to the same. */
 async function judgedEvents({ at }: MeshServer, roomId: RoomId): Promise<ReadonlyMap<string, boolean>> {
   const rows = await at.db.database.query(sql<{ event_id: string; rejected: boolean }>`
@@ -98,44 +130,53 @@ async function judgedEvents({ at }: MeshServer, roomId: RoomId): Promise<Readonl
   return new Map(rows.map(({ event_id, rejected }) => [event_id, rejected]));
 }
 
-for (let seed = 1; seed <= SEEDS; seed++) {
-  const version = VERSIONS[seed % VERSIONS.length] ?? '12';
-  test(`A26, A27, L9: three servers come to the same state (seed ${seed}, version ${version})`, async () => {
-    await using mesh = new Mesh();
-    for (const name of ['a.example', 'b.example', 'c.example']) await mesh.add(name);
-    const chance = createChance(seed);
-    const roomId = await createSharedRoom(mesh, version);
-    const [creating] = mesh.servers;
-    assert.ok(creating);
-    const history = new Set((await judgedEvents(creating, roomId)).keys());
-    const users = mesh.servers.flatMap((server) => [0, 1, 2].map((index) => server.user(`u${index}`)));
-    for (let round = 0; round < ROUNDS; round++) {
-      const [a, b] = [mesh.servers[chance(3)], mesh.servers[chance(3)]];
-      if (a !== undefined && b !== undefined && a !== b) mesh.cut(a, b);
-      for (let index = 0; index < STEPS_PER_ROUND; index++) {
-        await Promise.all(mesh.servers.map((server) => attempt(server, roomId, nextStep(server, users, chance))));
-        if (chance(3) === 0) await mesh.exchange(roomId);
+describe('convergence', { concurrency: 4 }, () => {
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const version = VERSIONS[seed % VERSIONS.length] ?? '12';
+    test(`A26, A27, L9: three servers come to the same state (seed ${seed}, version ${version})`, async () => {
+      await using mesh = new Mesh();
+      for (const name of ['a.example', 'b.example', 'c.example']) await mesh.add(name);
+      const chance = createChance(seed);
+      const followers = mesh.servers.flatMap((server) => [new Follower(server, false), new Follower(server, true)]);
+      const roomId = await createSharedRoom(mesh, version);
+      const [creating] = mesh.servers;
+      assert.ok(creating);
+      const history = new Set((await judgedEvents(creating, roomId)).keys());
+      const users = mesh.servers.flatMap((server) => [0, 1, 2].map((index) => server.user(`u${index}`)));
+      for (let round = 0; round < ROUNDS; round++) {
+        const [a, b] = [mesh.servers[chance(3)], mesh.servers[chance(3)]];
+        if (a !== undefined && b !== undefined && a !== b) mesh.cut(a, b);
+        for (let index = 0; index < STEPS_PER_ROUND; index++) {
+          await Promise.all(mesh.servers.map((server) => attempt(server, roomId, nextStep(server, users, chance))));
+          if (chance(3) === 0) await mesh.exchange(roomId);
+          for (const follower of followers) if (chance(4) === 0) await follower.sync(roomId);
+        }
+        if (chance(4) === 0) await mesh.servers[chance(3)]?.restart();
+        if (chance(2) === 0) mesh.heal();
       }
-      if (chance(4) === 0) await mesh.servers[chance(3)]?.restart();
-      if (chance(2) === 0) mesh.heal();
-    }
-    mesh.heal();
-    await mesh.exchange(roomId);
-    // What one side soft-failed comes back by what follows it: everybody says something once all can hear it.
-    for (const server of [...mesh.servers, ...mesh.servers]) {
-      await server.send(roomId, message('together again', server.user('u0')));
+      mesh.heal();
       await mesh.exchange(roomId);
-    }
-    const [first, ...others] = await Promise.all(mesh.servers.map(({ at }) => currentState(at, roomId)));
-    for (const other of others) assert.deepEqual(other, first);
-    const [events, ...otherEvents] = await Promise.all(mesh.servers.map((server) => judgedEvents(server, roomId)));
-    const isShared = ([eventId]: [string, boolean]): boolean => !history.has(eventId);
-    const shared = [...(events ?? [])].filter(isShared);
-    for (const other of otherEvents) assert.deepEqual([...other].filter(isShared), shared);
-    for (const server of mesh.servers) {
-      const before = await currentState(server.at, roomId);
-      await server.restart();
-      assert.deepEqual(await currentState(server.at, roomId), before, 'the database has what memory had');
-    }
-  });
-}
+      // What one side soft-failed comes back by what follows it: everybody says something once all can hear it.
+      for (const server of [...mesh.servers, ...mesh.servers]) {
+        await server.send(roomId, message('together again', server.user('u0')));
+        await mesh.exchange(roomId);
+      }
+      const [first, ...others] = await Promise.all(mesh.servers.map(({ at }) => currentState(at, roomId)));
+      for (const other of others) assert.deepEqual(other, first);
+      for (const follower of followers) {
+        await follower.sync(roomId);
+        // That a key is gone a sync cannot say.
+        const seen = new Map([...(first ?? [])].map(([key]) => [key, follower.state.get(key)]));
+        assert.deepEqual(seen, first, 'clients come to the same state');
+      }
+      const [events, ...otherEvents] = await Promise.all(mesh.servers.map((server) => judgedEvents(server, roomId)));
+      const isShared = ([eventId]: [string, boolean]): boolean => !history.has(eventId);
+      const shared = [...(events ?? [])].filter(isShared);
+      for (const other of otherEvents) assert.deepEqual([...other].filter(isShared), shared);
+      const server = mesh.servers[chance(3)];
+      await server?.restart();
+      if (server !== undefined)
+        assert.deepEqual(await currentState(server.at, roomId), first, 'the database has it too');
+    });
+  }
+});
