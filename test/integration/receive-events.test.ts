@@ -4,12 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createForkHealer } from '../../src/engine/heal-forks.ts';
 import type { JsonValue, Pdu } from '../../src/protocol/pdu.ts';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
 import { ALICE, createPublicRoom, member, message, state, versionOf } from '../support/engine.ts';
 import { currentState } from '../support/receiver.ts';
 import { RemoteRoom } from '../support/remote-room.ts';
 import { createScene, EVE, extremitiesOf, MALLORY, remote, storedAs, timelineOf } from '../support/remote-scene.ts';
+import { createTestSync, joinedRoom } from '../support/sync.ts';
 
 for (const version of ROOM_VERSIONS.keys()) {
   test(`a room of version ${version} takes in a line of events, and answers it`, async () => {
@@ -208,6 +210,23 @@ test('G: a fork of messages leaves the state alone and is healed by our next eve
     new Set((await at.engine.loadEvent(roomId, healed?.eventId ?? theirs.eventId))?.event.prevEvents),
     new Set([ours?.eventId, theirs.eventId]),
   );
+});
+
+test('A29, L8: forward extremities that pile up are tied together by an event that nobody sees', async () => {
+  await using scene = await createScene();
+  const { at, room, roomId, receive } = scene;
+  const onFailed = (cause: unknown) => assert.fail(String(cause));
+  await using healer = createForkHealer({ engine: at.engine, hub: at.hub, serverName: at.serverName, onFailed });
+  const fork = room.newest;
+  const branches = Array.from({ length: 18 }, (_, index) => room.message(EVE, `${index}`, { prev: [fork] }));
+  assert.deepEqual(new Set(await receive(...branches)), new Set(['accepted']));
+  await healer.idle();
+  assert.ok((await extremitiesOf(scene)).length <= 10);
+  using client = createTestSync(at);
+  const synced = await client.get(ALICE, { filter: { room: { timeline: { limit: 100 } } } });
+  const shown = joinedRoom(synced, roomId)?.timeline.events ?? [];
+  assert.equal(shown.filter(({ type }) => type === 'm.room.message').length, 18);
+  assert.ok(shown.every(({ type }) => type !== 'org.matrix.dummy_event'));
 });
 
 for (const version of ['1', '2', '6', '11', '12']) {
