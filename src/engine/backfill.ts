@@ -8,7 +8,7 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
  */
-import { KeyedQueue } from '../lib/keyed-queue.ts';
+import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import { checkAuth } from '../protocol/auth-rules.ts';
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
 import type { StateEvent, StateView } from '../protocol/pdu.ts';
@@ -63,12 +63,15 @@ export interface BackfillerOptions {
   readonly remote: RemoteRooms;
   readonly serverName: ServerName;
   readonly writerId: number;
+  /** Shared by all that take in events of other servers: one of them at a time works on a room. */
+  readonly receiving: KeyedQueue<RoomId>;
 }
 
 export function createBackfiller(options: BackfillerOptions): Backfiller {
-  const queue = new KeyedQueue<RoomId>();
-  const gaps = createGapFiller(options);
-  return { backfill: (roomId, limit) => queue.run(roomId, () => backfillAlone({ ...options, gaps }, roomId, limit)) };
+  const parts = { ...options, gaps: createGapFiller(options) };
+  return {
+    backfill: (roomId, limit) => options.receiving.run(roomId, () => backfillAlone(parts, roomId, limit)),
+  };
 }
 
 interface Parts extends BackfillerOptions {

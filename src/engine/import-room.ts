@@ -9,6 +9,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
  */
 import type { Clock } from '../lib/clock.ts';
+import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import { PersistentMap } from '../lib/persistent-map.ts';
 import { checkAuth } from '../protocol/auth-rules.ts';
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
@@ -69,23 +70,26 @@ export interface RoomImporterOptions extends ImportParts {
   readonly resolver: StateResolver;
   readonly serverName: ServerName;
   readonly clock: Clock;
+  /** Shared by all that take in events of other servers: one of them at a time works on a room. */
+  readonly receiving: KeyedQueue<RoomId>;
 }
 
 export function createRoomImporter(options: RoomImporterOptions): RoomImporter {
   const isInhabited = createLocalMembers(options.serverName);
+  async function importAlone(request: ImportRequest): Promise<ImportResult> {
+    const { roomId } = request;
+    const known = await options.engine.loadSnapshot(roomId);
+    if (known !== undefined && isInhabited(known)) return refuse('this server is in the room already');
+    const join = await admitJoin(options, request);
+    if (join === undefined) return refuse('the join is not an event of this room');
+    const prepared = await prepare(options, request, join);
+    if ('reason' in prepared) return refuse(prepared.reason);
+    const enter = (await isKnownRoom(options.database, roomId)) ? enterAgain : enterNew;
+    return enter(options, request, { ...prepared, join });
+  }
+
   return {
-    async importRoom(request) {
-      const { roomId } = request;
-      const known = await options.engine.loadSnapshot(roomId);
-      if (known !== undefined && isInhabited(known)) return refuse('this server is in the room already');
-      const join = await admitJoin(options, request);
-      if (join === undefined) return refuse('the join is not an event of this room');
-      const prepared = await prepare(options, request, join);
-      if ('reason' in prepared) return refuse(prepared.reason);
-      return (await isKnownRoom(options.database, roomId))
-        ? enterAgain(options, request, { ...prepared, join })
-        : enterNew(options, request, { ...prepared, join });
-    },
+    importRoom: (request) => options.receiving.run(request.roomId, () => importAlone(request)),
   };
 }
 

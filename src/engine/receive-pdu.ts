@@ -7,7 +7,7 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
  */
-import { KeyedQueue } from '../lib/keyed-queue.ts';
+import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
 import type { JsonValue } from '../protocol/pdu.ts';
 import type { OddNumbers } from '../protocol/strict-json.ts';
@@ -51,11 +51,12 @@ export interface ReceiverOptions {
   readonly verifier: PduVerifier;
   readonly remote: RemoteRooms;
   readonly serverName: ServerName;
+  /** Shared by all that take in events of other servers: one of them at a time works on a room. */
+  readonly receiving: KeyedQueue<RoomId>;
 }
 
 export function createReceiver(options: ReceiverOptions): Receiver {
   const { database, engine, resolver, verifier, serverName } = options;
-  const queue = new KeyedQueue<RoomId>();
   const isInhabited = createLocalMembers(serverName);
   const parts: PlacingParts = { database, resolver, writing: engine.writing };
   const gaps: GapFiller = createGapFiller({ ...options, eventNids: engine.writing.eventNids });
@@ -79,7 +80,8 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   }
 
   return {
-    receive: (roomId, from, receiving = {}) => queue.run(roomId, () => receiveAlone(roomId, from, receiving)),
+    receive: (roomId, from, receiving = {}) =>
+      options.receiving.run(roomId, () => receiveAlone(roomId, from, receiving)),
   };
 }
 

@@ -7,6 +7,7 @@ import { createRoomImporter, type ImportResult } from '../../src/engine/import-r
 import { createResolutionRunner } from '../../src/engine/resolution-runner.ts';
 import { createStateResolver } from '../../src/engine/state-resolver.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { KeyedQueue } from '../../src/lib/keyed-queue.ts';
 import { createEvent } from '../../src/protocol/event.ts';
 import type { EventId, RoomId } from '../../src/protocol/ids.ts';
 import type { Event, JsonObject, JsonValue } from '../../src/protocol/pdu.ts';
@@ -109,7 +110,8 @@ function createImporter(at: TestEngine) {
     ]),
   );
   const resolver = createStateResolver({ database, snapshotNids, runner: createResolutionRunner() });
-  return createRoomImporter({ database, engine, eventNids, resolver, verifier, serverName, clock: systemClock });
+  const parts = { database, engine, eventNids, resolver, verifier, serverName };
+  return createRoomImporter({ ...parts, clock: systemClock, receiving: new KeyedQueue() });
 }
 
 interface Given {

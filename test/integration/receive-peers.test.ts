@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { createBackfiller } from '../../src/engine/backfill.ts';
 import { createResolutionRunner } from '../../src/engine/resolution-runner.ts';
 import { createStateResolver } from '../../src/engine/state-resolver.ts';
+import { KeyedQueue } from '../../src/lib/keyed-queue.ts';
 import type { EventId, RoomId, ServerName } from '../../src/protocol/ids.ts';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
 import { member, message, state, versionOf } from '../support/engine.ts';
@@ -42,7 +43,18 @@ function createHistory(mesh: Mesh, server: MeshServer) {
   const resolver = createStateResolver({ database, snapshotNids, runner: createResolutionRunner() });
   const verifier = createVerifier(mesh.keys);
   const remote = mesh.remoteOf(server);
-  return createBackfiller({ database, engine, eventNids, resolver, verifier, remote, serverName, writerId: 1 });
+  const receiving = new KeyedQueue<RoomId>();
+  return createBackfiller({
+    database,
+    engine,
+    eventNids,
+    resolver,
+    verifier,
+    remote,
+    serverName,
+    writerId: 1,
+    receiving,
+  });
 }
 
 async function messagesOf({ at }: MeshServer, roomId: RoomId): Promise<readonly unknown[]> {

@@ -11,6 +11,7 @@ import { createPeerReader, type PeerReader } from '../../src/engine/serve-peers.
 import { createStateResolver } from '../../src/engine/state-resolver.ts';
 import type { EventTemplate } from '../../src/engine/types.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { KeyedQueue } from '../../src/lib/keyed-queue.ts';
 import { secureRandom } from '../../src/lib/random.ts';
 import type { RoomId, ServerName, UserId } from '../../src/protocol/ids.ts';
 import { createTestEngine, type TestEngine, versionOf } from './engine.ts';
@@ -46,7 +47,8 @@ export class MeshServer {
     const resolver = createStateResolver({ database, snapshotNids: writing.snapshotNids, runner });
     const verifier = createVerifier(this.#mesh.keys);
     const remote = this.#mesh.remoteOf(this);
-    const shared = { database, engine, resolver, verifier, serverName };
+    const receiving = new KeyedQueue<RoomId>();
+    const shared = { database, engine, resolver, verifier, serverName, receiving };
     return {
       receiver: createReceiver({ ...shared, remote }),
       importer: createRoomImporter({ ...shared, eventNids: writing.eventNids, clock: systemClock }),

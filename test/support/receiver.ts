@@ -6,6 +6,7 @@ import type { PduVerifier, RemoteRooms } from '../../src/engine/ports.ts';
 import { createReceiver, type Receiver } from '../../src/engine/receive-pdu.ts';
 import { createResolutionRunner } from '../../src/engine/resolution-runner.ts';
 import { createStateResolver } from '../../src/engine/state-resolver.ts';
+import { KeyedQueue } from '../../src/lib/keyed-queue.ts';
 import type { EventId, RoomId, ServerName } from '../../src/protocol/ids.ts';
 import type { Event, JsonValue } from '../../src/protocol/pdu.ts';
 import { type SigningKey, verifyEventSignature } from '../../src/protocol/signing.ts';
@@ -46,7 +47,15 @@ export function createReceiving(at: TestEngine, keys: Keys, remote: RemoteRooms 
   const { snapshotNids } = engine.writing;
   const resolver = createStateResolver({ database, snapshotNids, runner: createResolutionRunner() });
   const verifier = createVerifier(keys);
-  const receiver = createReceiver({ database, engine, resolver, verifier, remote, serverName });
+  const receiver = createReceiver({
+    database,
+    engine,
+    resolver,
+    verifier,
+    remote,
+    serverName,
+    receiving: new KeyedQueue(),
+  });
   return {
     receiver,
     async receive(roomId, origin, ...events) {
