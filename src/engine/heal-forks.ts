@@ -5,7 +5,7 @@
  *
  * NOTSPEC: `org.matrix.dummy_event` is what servers of the field send for this.
  */
-import { type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import { canSend } from '../protocol/power-levels.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import type { Hub } from '../streams/hub.ts';
@@ -15,6 +15,9 @@ import { DUMMY_TYPE } from './visible-events.ts';
 
 /** Half of what an event may refer to: one event heals them all, and a busy room rarely has as many. */
 const MAX_EXTREMITIES = 10;
+
+/** Of 19 extremities each; who makes more of them meanwhile is healed at their next event. */
+const MAX_ROUNDS = 60;
 
 export interface ForkHealerOptions {
   readonly engine: Pick<RoomEngine, 'send'>;
@@ -30,12 +33,19 @@ export interface ForkHealer extends AsyncDisposable {
 
 export function createForkHealer({ engine, hub, serverName, onFailed }: ForkHealerOptions): ForkHealer {
   const healing = new Map<string, Promise<void>>();
+  async function heal(roomId: RoomId): Promise<void> {
+    const decide = (snapshot: RoomSnapshot): readonly EventTemplate[] => dummyEvent(snapshot, serverName);
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const sent = await engine.send({ roomId, decide });
+      if (sent.length === 0) return;
+    }
+  }
+
   const following = hub.follow((batch) => {
     for (const { row } of batch.rowsOf(pduStream)) {
       const { roomId, forwardExtremities } = row.head;
       if (forwardExtremities.length <= MAX_EXTREMITIES || healing.has(roomId)) continue;
-      const decide = (snapshot: RoomSnapshot): readonly EventTemplate[] => dummyEvent(snapshot, serverName);
-      const healed = engine.send({ roomId, decide }).then(() => undefined, onFailed);
+      const healed = heal(roomId).catch(onFailed);
       healing.set(
         roomId,
         healed.finally(() => healing.delete(roomId)),
