@@ -61,7 +61,7 @@ export class RoomTail {
   }
 
   find(eventId: EventId): TimelineEvent | undefined {
-    return this.#events.findLast(({ event }) => event.eventId === eventId);
+    return this.#events.findLast(({ event, isStateChange }) => event.eventId === eventId && isStateChange !== true);
   }
 
   /** All events after the position, or undefined where the tail does not reach back so far. */

@@ -30,6 +30,8 @@ export interface StoredEvent {
   /** The state event that this one replaced. */
   readonly replaces: ReplacedState | undefined;
   readonly redactedBecause: Event | undefined;
+  /** Set for a state event whose place in the stream did not make it current (see state-change-stream.ts). */
+  readonly sidelined?: boolean;
   readonly transaction: Pick<ClientTransaction, 'userId' | 'deviceId' | 'txnId'> | undefined;
   /** Where what was rendered of the event is kept for its next reader; copies of the event share it. */
   readonly rendered?: RenderedSlot;
@@ -60,6 +62,11 @@ export interface ReplacedState {
 /** An event with its place in the stream. */
 export interface TimelineEvent extends StoredEvent {
   readonly position: number;
+  /**
+   * Set where this place is not where the event was accepted: from here on it is current, since state resolution made it
+   * so. Nobody sees it as an event of the timeline, but whoever follows the state does.
+   */
+  readonly isStateChange?: boolean;
 }
 
 interface EventRow extends StoredPdu {
@@ -75,6 +82,8 @@ interface EventRow extends StoredPdu {
   readonly txn_user: UserId | null;
   readonly txn_device: string | null;
   readonly txn_id: string | null;
+  readonly sidelined: boolean;
+  readonly is_change?: boolean;
 }
 
 export interface TimelineRange {
@@ -90,39 +99,72 @@ export interface TimelineRange {
 /** Accepted events of a room in stream order, oldest first when going forward, newest first when going backward. */
 export async function listTimeline(tx: Transaction, range: TimelineRange): Promise<readonly TimelineEvent[]> {
   const rows = await tx.query(range.direction === 'forward' ? timelineForward(range) : timelineBackward(range));
-  return rows.map((row) => ({ ...toStoredEvent(row, range.version), position: row.position ?? 0 }));
+  return rows.map((row) => {
+    const event = { ...toStoredEvent(row, range.version), position: row.position ?? 0 };
+    return row.is_change === true ? toStateChange(event) : event;
+  });
+}
+
+/** The event as it stands where state resolution made it current. */
+export function toStateChange(event: TimelineEvent): TimelineEvent {
+  return {
+    ...event,
+    stateBefore: null,
+    stateAfter: null,
+    transaction: undefined,
+    sidelined: false,
+    isStateChange: true,
+  };
 }
 
 function timelineForward({ roomId, after, before, limit }: TimelineRange): Statement<EventRow> {
   return sql`
-    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+    with found as (
+      (select event_nid, position, replaces_nid, false as is_change from events
+      where room_id = ${roomId} and position > ${after} and position < ${before}
+        and rejection is null and not soft_failed
+      order by position limit ${limit})
+      union all
+      (select event_nid, position, replaces_nid, true from state_changes
+      where room_id = ${roomId} and position > ${after} and position < ${before} and event_nid is not null
+      order by position limit ${limit})
+      order by position limit ${limit}
+    )
+    select e.event_nid, e.event_id, f.position, f.is_change, e.sidelined, e.state_before, e.state_after, e.pdu,
       e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
-    from events e
-    left join events p on p.event_nid = e.replaces_nid
+    from found f join events e using (event_nid)
+    left join events p on p.event_nid = f.replaces_nid
     left join events r on r.event_nid = e.redacted_by
     left join transaction_ids t on t.event_nid = e.event_nid
-    where e.room_id = ${roomId} and e.position > ${after} and e.position < ${before}
-      and e.rejection is null and not e.soft_failed
-    order by e.position limit ${limit}`;
+    order by f.position`;
 }
 
 function timelineBackward({ roomId, after, before, limit }: TimelineRange): Statement<EventRow> {
   return sql`
-    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+    with found as (
+      (select event_nid, position, replaces_nid, false as is_change from events
+      where room_id = ${roomId} and position > ${after} and position < ${before}
+        and rejection is null and not soft_failed
+      order by position desc limit ${limit})
+      union all
+      (select event_nid, position, replaces_nid, true from state_changes
+      where room_id = ${roomId} and position > ${after} and position < ${before} and event_nid is not null
+      order by position desc limit ${limit})
+      order by position desc limit ${limit}
+    )
+    select e.event_nid, e.event_id, f.position, f.is_change, e.sidelined, e.state_before, e.state_after, e.pdu,
       e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
-    from events e
-    left join events p on p.event_nid = e.replaces_nid
+    from found f join events e using (event_nid)
+    left join events p on p.event_nid = f.replaces_nid
     left join events r on r.event_nid = e.redacted_by
     left join transaction_ids t on t.event_nid = e.event_nid
-    where e.room_id = ${roomId} and e.position > ${after} and e.position < ${before}
-      and e.rejection is null and not e.soft_failed
-    order by e.position desc limit ${limit}`;
+    order by f.position desc`;
 }
 
 export interface EventsOfRoom {
@@ -137,7 +179,7 @@ export async function loadEventsById(
   eventIds: readonly string[],
 ): Promise<readonly TimelineEvent[]> {
   const rows = await tx.query(sql<EventRow>`
-    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+    select e.event_nid, e.event_id, e.position, e.sidelined, e.state_before, e.state_after, e.pdu,
       e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
@@ -157,7 +199,7 @@ export async function loadEventsByNid(
   nids: readonly number[],
 ): Promise<readonly StoredEvent[]> {
   const rows = await tx.query(sql<EventRow>`
-    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+    select e.event_nid, e.event_id, e.position, e.sidelined, e.state_before, e.state_after, e.pdu,
       e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
@@ -186,6 +228,7 @@ function toStoredEvent(row: EventRow, version: RoomVersion): StoredEvent {
       redaction_pdu === null || redaction_id === null
         ? undefined
         : readEvent(redaction_pdu, { eventId: redaction_id, version, isRedacted: false }),
+    ...(row.sidelined ? { sidelined: true } : {}),
     transaction:
       row.txn_user === null || row.txn_device === null || row.txn_id === null
         ? undefined

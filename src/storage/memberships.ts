@@ -1,7 +1,7 @@
 /**
  * Who is in which room, as the last membership event of each says: maintained by the stream of PDUs, read here.
  */
-import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { Transaction } from './database.ts';
 import { sql, textArray } from './sql.ts';
 
@@ -85,4 +85,16 @@ export async function listRoomsJoinedBy(tx: Transaction, userIds: readonly UserI
     select room_id, user_id from memberships
     where user_id = any(${textArray(userIds)}::text[]) and membership = 'join'`);
   return rows.map(({ room_id, user_id }) => ({ roomId: room_id, userId: user_id }));
+}
+
+/** Users of a server whom the room has ever had as members, whatever became of them. */
+export async function listMembersOfServer(
+  tx: Transaction,
+  { roomId, serverName, limit }: { readonly roomId: RoomId; readonly serverName: ServerName; readonly limit: number },
+): Promise<readonly UserId[]> {
+  const rows = await tx.query(sql<{ user_id: UserId }>`
+    select user_id from memberships
+    where room_id = ${roomId} and right(user_id, ${serverName.length + 1}) = ${`:${serverName}`}
+    limit ${limit}`);
+  return rows.map((row) => row.user_id);
 }

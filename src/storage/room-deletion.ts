@@ -21,6 +21,9 @@ const DELETIONS: Readonly<Record<string, (roomId: RoomId) => Statement<never>>> 
   unread_starts: (roomId) => sql`delete from unread_starts where room_id = ${roomId}`,
   receipts: (roomId) => sql`delete from receipts where room_id = ${roomId}`,
   server_notice_rooms: (roomId) => sql`delete from server_notice_rooms where room_id = ${roomId}`,
+  state_changes: (roomId) => sql`delete from state_changes where room_id = ${roomId}`,
+  pending_redactions: (roomId) => sql`delete from pending_redactions where room_id = ${roomId}`,
+  inbound_pdus: (roomId) => sql`delete from inbound_pdus where room_id = ${roomId}`,
   state_snapshots: (roomId) => sql`delete from state_snapshots where room_id = ${roomId}`,
   // In two statements, since the index of most events holds those with a position only.
   outliers: (roomId) => sql`delete from events where room_id = ${roomId} and position is null`,

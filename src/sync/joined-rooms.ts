@@ -121,7 +121,9 @@ function renderPrepared(
   const accountData = room.accountData
     .filter(({ type }) => filter.roomAccountData({ type, roomId: room.roomId }))
     .map(({ type, content }) => renderAccountData(type, content));
-  const hasNews = timeline !== undefined && (timeline.events.length > 0 || timeline.limited || summary !== undefined);
+  const hasNews =
+    timeline !== undefined &&
+    (timeline.events.length > 0 || timeline.restated.length > 0 || timeline.limited || summary !== undefined);
   // Where the reader has read on, the counts changed, whether or not they want to hear of receipts.
   const hasRead = room.receipts.some(({ userId }) => userId === context.userId);
   if (!isFull && !hasRead && !hasNews && state.length === 0 && ephemeral.length === 0 && accountData.length === 0)
@@ -150,9 +152,9 @@ function renderTimeline({ upTo, formatPosition }: JoinedRoomsOptions, context: S
 /** The events of a timeline, each as its reader may see it. */
 export function renderTimelineEvents(
   { filter, userId, deviceId, now }: SyncContext,
-  { events }: Timeline,
+  { events, restated }: Timeline,
 ): { readonly events: readonly string[] } {
-  return { events: events.map((event) => filter.renderEvent(event, { userId, deviceId }, now)) };
+  return { events: [...events, ...restated].map((event) => filter.renderEvent(event, { userId, deviceId }, now)) };
 }
 
 function renderEphemeral({ filter }: SyncContext, { roomId, receipts, typing }: Prepared): readonly string[] {

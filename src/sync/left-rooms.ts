@@ -13,7 +13,7 @@ import type { TimelineEvent } from '../storage/events.ts';
 import { listStateChanges } from '../storage/sync-queries.ts';
 import { renderTimelineEvents } from './joined-rooms.ts';
 import { renderAccountData, renderRoom, stateSection } from './render.ts';
-import { lastOfEachKey } from './room-states.ts';
+import { lastOfEachKey, settledBefore } from './room-states.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
 import type { RoomChange, SyncContext } from './types.ts';
 
@@ -97,7 +97,7 @@ async function loadChanges(
 ): Promise<readonly StateEvent[]> {
   const { timeline, room } = left;
   if (timeline.knownFrom <= after) {
-    return lastOfEachKey(timeline.known.filter(({ position }) => position < place).map(({ event }) => event));
+    return lastOfEachKey(settledBefore(timeline.known, place));
   }
   const { roomId, version } = room.snapshot;
   return (await listStateChanges(database, [{ roomId, version, after, upTo: place - 1 }])).get(roomId) ?? [];

@@ -17,6 +17,7 @@ import { accountDataStream } from '../storage/account-data.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { receiptStream } from '../storage/receipts.ts';
 import { loadWriterPosition } from '../storage/rooms.ts';
+import { stateChangeStream } from '../storage/state-change-stream.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
 import type { Hub } from '../streams/hub.ts';
 import { formatSyncToken, parseSyncToken, type SyncToken, type TypingPosition } from '../streams/sync-token.ts';
@@ -179,6 +180,9 @@ function wake(waiters: Waiters, batch: CommittedBatch): void {
     // Whoever was invited or removed is not among the members that the room will name.
     const userId = row.state?.membership === undefined ? undefined : event.stateKey;
     if (userId !== undefined) waiters.wakeUser(userId);
+  }
+  for (const { row } of batch.rowsOf(stateChangeStream)) {
+    if (row.member !== undefined) waiters.wakeUser(row.stateKey);
   }
   for (const { row } of batch.rowsOf(receiptStream)) {
     if (row.type === 'm.read.private') waiters.wakeUser(row.userId);
