@@ -6,10 +6,9 @@ import type { AccountData } from './accounts/account-data.ts';
 import type { Accounts } from './accounts/accounts.ts';
 import { createAdminUsers } from './accounts/admin-users.ts';
 import { createAuditLog } from './accounts/audit.ts';
-import { createDeactivation, createDeactivationKind, DEACTIVATE } from './accounts/deactivation.ts';
+import { createDeactivation, createDeactivationKind, DEACTIVATE, type Deactivation } from './accounts/deactivation.ts';
 import { createRegistrationTokenAdmin } from './accounts/registration-token-admin.ts';
 import { type AdminApiOptions, adminApiEndpoints } from './api/admin/admin-api.ts';
-import { serverNoticeEndpoints } from './api/admin/server-notices.ts';
 import { clientAdminEndpoints } from './api/client/admin.ts';
 import type { RoomEngine } from './engine/types.ts';
 import type { Endpoint } from './http/endpoint.ts';
@@ -17,6 +16,7 @@ import { createJobs, type JobKind } from './jobs/job-runner.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
+import { createMediaModeration, createRoomQuarantineKind, QUARANTINE_ROOM } from './media/media-moderation.ts';
 import type { RoomId, ServerName, UserId } from './protocol/ids.ts';
 import { isJsonObject } from './protocol/json-value.ts';
 import type { SigningKey } from './protocol/signing.ts';
@@ -24,10 +24,21 @@ import { followAbandonedRooms } from './rooms/abandoned-rooms.ts';
 import { createAdminRooms } from './rooms/admin-rooms.ts';
 import { createBlockedRooms, withBlockedRooms } from './rooms/blocked-rooms.ts';
 import { createRoomDeletion, createRoomDeletionKinds } from './rooms/delete-room.ts';
+import { createGuestEvictionKind, EVICT_GUESTS, followGuestAccess } from './rooms/guest-access.ts';
 import { createPduMaker } from './rooms/make-pdu.ts';
+import { createMakeRoomAdmin } from './rooms/make-room-admin.ts';
+import type { LoadProfile } from './rooms/profile.ts';
+import {
+  createProfilePropagation,
+  createProfilePropagationKind,
+  PROPAGATE_PROFILE,
+  type ProfilePropagation,
+} from './rooms/profile-propagation.ts';
 import { createUserRedaction } from './rooms/redact-user.ts';
+import { createReportAdmin } from './rooms/report-admin.ts';
 import type { Rooms } from './rooms/rooms.ts';
-import { createServerNotices, NOTICES_LOCALPART, withServerNotices } from './rooms/server-notices.ts';
+import { createServerNotices, withServerNotices } from './rooms/server-notices.ts';
+import { createServerStatistics } from './rooms/server-statistics.ts';
 import type { Database } from './storage/database.ts';
 import type { Hub } from './streams/hub.ts';
 
@@ -46,28 +57,36 @@ export interface AdministrationOptions
   readonly accounts: Accounts;
   readonly accountData: AccountData;
   readonly forgetTokens: (accountId: number) => void;
+  readonly loadProfile: LoadProfile;
   readonly onRoomForcedOut: () => void;
+  /** Whether a localpart belongs to the server itself or to an application service. */
+  readonly isReserved: (localpart: string) => boolean;
 }
 
 export interface Administration extends AsyncDisposable {
   readonly endpoints: readonly Endpoint[];
   /** The rooms as clients use them: blocked ones are closed, and nobody leaves the room of server notices unread. */
   readonly clientRooms: Rooms;
+  readonly deactivation: Deactivation;
+  readonly profilePropagation: ProfilePropagation;
 }
 
 export async function createAdministration(options: AdministrationOptions): Promise<Administration> {
-  const { database, accounts, serverName, random, forgetTokens, committer } = options;
+  const { database, accounts, serverName, forgetTokens, committer } = options;
   const notices = createServerNotices({ ...options, tagRoom: (userId, roomId) => tagNotices(options, userId, roomId) });
   const jobs = createJobs({ ...options, kinds: createKinds(options) });
   await jobs.start();
-  const following = await followAbandonedRooms({ ...options, jobs });
+  const following = new DisposableStack();
+  following.use(await followAbandonedRooms({ ...options, jobs }));
+  following.use(await followGuestAccess({ ...options, jobs }));
+  const deactivation = createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens });
   const users = createAdminUsers({
     ...options,
     sessions: accounts.sessions,
     hashPassword: accounts.hashPassword,
-    isReserved: (localpart) => localpart === NOTICES_LOCALPART,
   });
   const blockedRooms = createBlockedRooms(options);
+  const audit = createAuditLog(options);
   const endpoints = adminApiEndpoints({
     ...options,
     blockedRooms,
@@ -76,17 +95,20 @@ export async function createAdministration(options: AdministrationOptions): Prom
     makePdu: createPduMaker(options),
     deleteRoom: createRoomDeletion({ database, jobs }),
     adminRooms: createAdminRooms(options),
-    deactivation: createDeactivation({ database, jobs, getPosition: () => committer.position, forgetTokens }),
+    makeRoomAdmin: createMakeRoomAdmin(options),
+    reports: createReportAdmin(options),
+    statistics: createServerStatistics(database),
+    deactivation,
+    mediaModeration: createMediaModeration({ database, serverName, jobs }),
     registrationTokens: createRegistrationTokenAdmin(options),
-    audit: createAuditLog(options),
+    audit,
+    notices,
   });
   return {
-    endpoints: [
-      ...endpoints,
-      ...clientAdminEndpoints({ users, serverName }),
-      ...serverNoticeEndpoints({ notices, users, random }),
-    ],
+    endpoints: [...endpoints, ...clientAdminEndpoints({ users, serverName, audit })],
     clientRooms: withBlockedRooms(withServerNotices(options.rooms, notices), blockedRooms),
+    deactivation,
+    profilePropagation: createProfilePropagation(jobs),
     async [Symbol.asyncDispose]() {
       following[Symbol.dispose]();
       await jobs[Symbol.asyncDispose]();
@@ -101,12 +123,18 @@ function createKinds(options: AdministrationOptions): Readonly<Record<string, Jo
   };
   return {
     ...createRoomDeletionKinds({ ...options, leaveRoom, onForced: options.onRoomForcedOut }),
+    [QUARANTINE_ROOM]: createRoomQuarantineKind(options.database),
     [DEACTIVATE]: createDeactivationKind({
       database: options.database,
       devices: options.accounts.devices,
       redactSome: createUserRedaction(options),
       leaveRoom,
       onLeaveFailed: (cause, roomId) => options.logger.warn({ cause, roomId }, 'a deactivated user could not leave'),
+    }),
+    [EVICT_GUESTS]: createGuestEvictionKind(options),
+    [PROPAGATE_PROFILE]: createProfilePropagationKind({
+      ...options,
+      onFailed: (cause, roomId) => options.logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
     }),
   };
 }

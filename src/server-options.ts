@@ -7,10 +7,12 @@ import type { PasswordRequirements } from './accounts/password-strength.ts';
 import type { RegistrationPolicy } from './accounts/registration.ts';
 import type { WellKnownOptions } from './api/client/well-known.ts';
 import type { Config } from './config/load.ts';
+import { toS3Settings } from './config/s3-settings.ts';
 import type { RateLimits } from './http/rate-limiter.ts';
 import type { Listener } from './http/server.ts';
 import type { Secret } from './lib/logger.ts';
 import type { MediaOptions } from './media/media.ts';
+import type { JsonObject } from './protocol/pdu.ts';
 import type { FederationSettings } from './server-federation.ts';
 
 /** The configuration that holds now. */
@@ -47,6 +49,9 @@ export function registrationPolicy(live: Live): RegistrationPolicy {
     get token() {
       return live.config.registration.token?.reveal();
     },
+    get guests() {
+      return live.config.registration.guests;
+    },
   };
 }
 
@@ -66,14 +71,15 @@ const MAX_PREVIEW_IMAGE_BYTES = 10 * 1024 * 1024;
 
 type MediaSettings = Pick<
   MediaOptions,
-  'rootPath' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
+  'remoteLimits' | 'rootPath' | 's3' | 'images' | 'limits' | 'retention' | 'unauthenticatedAccess' | 'previews'
 >;
 
 export function mediaSettings(live: Live, userAgent: string): MediaSettings {
-  const { rootPath, maxImagePixels, maxImageFrames, previews } = live.config.mediaRepo;
+  const { rootPath, storage, maxImagePixels, maxImageFrames, previews } = live.config.mediaRepo;
   const { allowedNetworks, deniedNetworks, blockedHosts } = previews;
   return {
     rootPath,
+    s3: storage.type === 's3' && storage.s3 !== undefined ? toS3Settings(storage.s3) : undefined,
     images: { maxPixels: maxImagePixels, maxFrames: maxImageFrames },
     limits() {
       const { mediaRepo } = live.config;
@@ -86,8 +92,12 @@ export function mediaSettings(live: Live, userAgent: string): MediaSettings {
       };
     },
     retention() {
-      const { local, remote } = live.config.mediaRepo.retention;
-      return { localMedia: local, remoteMedia: remote };
+      const { retention, remote } = live.config.mediaRepo;
+      return { localMedia: retention.local, remoteMedia: retention.remote, maxRemoteBytes: remote.maxSize };
+    },
+    remoteLimits() {
+      const { userBurst, userPerSecond } = live.config.mediaRepo.remote;
+      return { burst: userBurst, perSecond: userPerSecond };
     },
     unauthenticatedAccess: () => live.config.mediaRepo.unauthenticatedAccess,
     previews: previews.enabled
@@ -114,6 +124,12 @@ export function wellKnown({ wellKnown: { client, server } }: Config): WellKnownO
     ...(client === undefined ? {} : { client: { 'm.homeserver': { base_url: client } } }),
     ...(server === undefined ? {} : { server: { 'm.server': server } }),
   };
+}
+
+/** The answer to a log-in tells the same as the well-known file, for clients that have not asked for it. */
+export function loginWellKnown(config: Config): { readonly wellKnown?: JsonObject } {
+  const { client } = wellKnown(config);
+  return client === undefined ? {} : { wellKnown: client };
 }
 
 export async function readListener({ address, port, unix, tls }: Config['listeners'][number]): Promise<Listener> {

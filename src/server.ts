@@ -2,23 +2,26 @@
  * The only composition root: everything is made here, in order, each part given exactly what it uses, and closed in the
  * opposite order: first no more requests, then what waits is committed, last the database.
  */
-import { join } from 'node:path';
 import { createAccountData } from './accounts/account-data.ts';
 import { createAccounts } from './accounts/accounts.ts';
 import { createLastSeen } from './accounts/last-seen.ts';
+import { createMemberProfileLoader, createProfiles } from './accounts/profiles.ts';
 import { createPushRules } from './accounts/push-rules.ts';
 import { createRoomSettings } from './accounts/room-settings.ts';
 import { createTokenLoader } from './accounts/token-loader.ts';
 import { synapseRegisterEndpoints } from './api/admin/synapse-register.ts';
 import { createAccountDataEndpoints } from './api/client/account-data.ts';
+import { authFallbackEndpoints } from './api/client/auth-fallback.ts';
 import { capabilitiesEndpoints } from './api/client/capabilities.ts';
 import { devicesEndpoints } from './api/client/devices.ts';
 import { createFilterEndpoints } from './api/client/filter.ts';
 import { loginEndpoints } from './api/client/login.ts';
+import { loginTokenEndpoints } from './api/client/login-token.ts';
 import { logoutEndpoints } from './api/client/logout.ts';
 import { mediaEndpoints } from './api/client/media.ts';
 import { mediaPreviewEndpoints } from './api/client/media-preview.ts';
 import { mediaUploadEndpoints } from './api/client/media-upload.ts';
+import { openIdEndpoints } from './api/client/openid.ts';
 import { passwordEndpoints } from './api/client/password.ts';
 import { profileEndpoints } from './api/client/profile.ts';
 import { createPushRuleEndpoints } from './api/client/push-rules.ts';
@@ -29,14 +32,15 @@ import { registerAvailableEndpoints } from './api/client/register-available.ts';
 import { roomEndpoints } from './api/client/room-endpoints.ts';
 import { createSyncEndpoints } from './api/client/sync.ts';
 import { createTagEndpoints } from './api/client/tags.ts';
+import { thirdPartyIdEndpoints } from './api/client/third-party-ids.ts';
 import { createTypingEndpoints } from './api/client/typing.ts';
 import { versionsEndpoints } from './api/client/versions.ts';
 import { createVoipEndpoints } from './api/client/voip.ts';
 import { wellKnownEndpoints } from './api/client/well-known.ts';
 import { whoamiEndpoints } from './api/client/whoami.ts';
 import { federationEndpoints } from './api/federation/federation-api.ts';
+import { openIdUserInfoEndpoints } from './api/federation/openid.ts';
 import { type Config, loadConfig } from './config/load.ts';
-import { loadOrCreateSigningKey } from './config/signing-key.ts';
 import { createRoomEngine } from './engine/room-engine.ts';
 import { createVisibility } from './engine/visible-events.ts';
 import { createReceipts } from './ephemeral/receipts.ts';
@@ -50,20 +54,22 @@ import { loadBuildInfo } from './lib/build-info.ts';
 import { systemClock } from './lib/clock.ts';
 import { forEachLimited } from './lib/limited-concurrency.ts';
 import type { Logger } from './lib/logger.ts';
-import { createMetrics, DURATION_BUCKETS, listenForMetrics, type Metrics } from './lib/metrics.ts';
+import { createMetrics, DURATION_BUCKETS, listenForMetrics } from './lib/metrics.ts';
 import { secureRandom } from './lib/random.ts';
 import { createMedia } from './media/media.ts';
 import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
-import type { SigningKey } from './protocol/signing.ts';
-import type { Profile } from './rooms/profile.ts';
-import { createRooms, type Rooms } from './rooms/rooms.ts';
+import { withMovedRoom } from './rooms/direct-rooms.ts';
+import { createRooms } from './rooms/rooms.ts';
+import { createSearchIndex } from './rooms/search-index.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
 import { createAdministration } from './server-admin.ts';
+import { claimIdentity, createCommitter, measureDatabase, openConfigured, WRITER_ID } from './server-data.ts';
 import { createFederation, createFederationTraffic } from './server-federation.ts';
 import {
   federationSettings,
   type Live,
+  loginWellKnown,
   mediaSettings,
   passwordRequirements,
   rateLimits,
@@ -72,15 +78,11 @@ import {
   secretOption,
   wellKnown,
 } from './server-options.ts';
+import { createPush } from './server-push.ts';
 import { loadAccountByLocalpart } from './storage/accounts.ts';
-import type { Database } from './storage/database.ts';
-import { listRoomsOfUser } from './storage/memberships.ts';
-import { type OpenDatabase, openDatabase } from './storage/open-database.ts';
-import { loadProfile } from './storage/profiles.ts';
-import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
-import { claimServerIdentity } from './storage/server-identity.ts';
-import { Committer } from './streams/committer.ts';
-import { createHub, type Hub } from './streams/hub.ts';
+import { loadWriterPosition } from './storage/rooms.ts';
+import { createHub } from './streams/hub.ts';
+import { createIgnoredUsers } from './sync/ignored-users.ts';
 import { createSync } from './sync/sync.ts';
 
 export interface ServerOptions {
@@ -92,6 +94,8 @@ export interface ServerOptions {
 export interface RunningServer {
   /** URLs and unix sockets, as the server is reached from this machine. */
   readonly addresses: readonly string[];
+  /** Everything that the server answers, as declared. */
+  readonly endpoints: readonly Endpoint[];
   /** Until the first account exists. */
   readonly registrationToken?: string | undefined;
   /** Takes over the keys that can change without a restart. */
@@ -99,14 +103,8 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-/** This process's streams; other nodes of a cluster will have other ids. */
-const WRITER_ID = 1;
 /** Rooms kept in memory, by estimate: some 3,000 rooms of 50 members. */
 const MAX_ROOM_BYTES = 96 * 1024 * 1024;
-/** Rooms that a user who deactivates the own account leaves at the same time. */
-const LEAVING_AT_ONCE = 8;
-/** Of a profile, what member events carry. */
-const SHOWN_IN_ROOMS: ReadonlySet<string> = new Set(['displayname', 'avatar_url']);
 /** Users whose settings are copied at the same time when a room is upgraded. */
 const COPYING_USERS = 8;
 
@@ -116,7 +114,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const clock = systemClock;
   const random = secureRandom;
   const metrics = createMetrics();
-  const opened = stack.use(await open(config, logger));
+  const opened = stack.use(await openConfigured(config, logger));
   const { database } = opened;
   const serverName = parseServerName(config.serverName);
   if (serverName === undefined) throw new Error('the configuration was checked');
@@ -152,6 +150,13 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const pushRules = createPushRules({ accountData });
   const roomSettings = createRoomSettings({ accountData, pushRules });
   const defaultVersion = getRoomVersion(config.rooms.defaultVersion) ?? DEFAULT_ROOM_VERSION;
+  const searchIndex = stack.use(
+    createSearchIndex({ database, hub, committer, clock, logger: logger.child({ module: 'search' }) }),
+  );
+  const isReserved = (localpart: string): boolean => localpart === NOTICES_LOCALPART;
+  const isAdmin = async (userId: UserId): Promise<boolean> =>
+    (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true;
+  const loadProfile = createMemberProfileLoader(database);
   const rooms = createRooms({
     engine,
     database,
@@ -159,19 +164,27 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     serverName,
     writerId: WRITER_ID,
     defaultVersion,
-    loadProfile: (userId) => loadRoomProfile(database, userId),
-    isAdmin: async (userId) => (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true,
+    loadProfile,
+    isAdmin,
     remoteDirectory: federation.directory,
     copyPersonalSettings: ({ userIds, ...move }) =>
-      forEachLimited(userIds, COPYING_USERS, (userId) => roomSettings.copy(userId, move)),
-    onPropagationFailed: (cause, roomId) => logger.warn({ cause, roomId }, 'could not show a new profile in a room'),
+      forEachLimited(userIds, COPYING_USERS, async (userId) => {
+        await roomSettings.copy(userId, move);
+        const direct = { userId, roomId: undefined, type: 'm.direct' };
+        await accountData.update(direct, (content) => withMovedRoom(content, move));
+      }),
+    searchIndex,
+    ignoredUsers: stack.use(createIgnoredUsers({ database, hub })),
+    hub,
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const traffic = stack.use(
     await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
   );
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
-  const sync = stack.use(createSync({ database, engine, visibility, typing, hub, committer, clock }));
+  const shared = { config, database, hub, committer, engine, clock, logger, serverName };
+  const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
+  const sync = stack.use(createSync({ ...push, database, engine, visibility, typing, hub, committer, clock, logger }));
   measureDatabase(metrics, opened);
   metrics.gauge({ name: 'sync_waiting', help: 'Clients that wait in a long poll', read: () => sync.waiting });
   const rateLimiter = createRateLimiter({ clock, limits: rateLimits(config) });
@@ -196,9 +209,9 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       failed: (localpart) => rateLimiter.take('login_failed', localpart),
     },
     forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
-    propagateProfile: (userId, profile) => rooms.memberships.propagateProfile(userId, profile),
-    isReserved: (localpart) => localpart === NOTICES_LOCALPART,
-    onDeactivated: (userId) => leaveAllRooms({ database, rooms, logger }, userId),
+    accessTokenLifetimeMs: () => live.config.sessions.accessTokenLifetime,
+    isReserved,
+    onDevicesDeleted: (userId, deviceIds) => push.pushers.deleteOfDevices(userId, deviceIds),
   });
   const media = stack.use(
     await createMedia({
@@ -231,6 +244,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       async reloadConfig() {
         const changed = loadConfig(configPath);
         reload(changed);
+        authenticator.forgetAll();
         return changed;
       },
       media: media.admin,
@@ -248,21 +262,32 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       accounts,
       accountData,
       forgetTokens: (accountId) => authenticator.forget(accountId),
+      loadProfile,
       onRoomForcedOut: sync.forgetRecent,
+      isReserved,
     }),
   );
+  const { deactivation, profilePropagation: propagation } = administration;
+  const profiles = createProfiles({ database, serverName, propagation });
+  const allowsLoginTokens = (): boolean => live.config.sessions.loginTokens;
+  const login = { ...accounts, allowsLoginTokens, ...loginWellKnown(config) };
   const endpoints: readonly Endpoint[] = [
     ...versionsEndpoints(),
     ...wellKnownEndpoints(wellKnown(config)),
-    ...capabilitiesEndpoints({ defaultRoomVersion: defaultVersion.id }),
+    ...capabilitiesEndpoints({ defaultRoomVersion: defaultVersion.id, isAdmin, allowsLoginTokens }),
     ...registerEndpoints(accounts),
     ...registerAvailableEndpoints(accounts),
-    ...loginEndpoints(accounts),
+    ...authFallbackEndpoints(accounts),
+    ...loginEndpoints(login),
+    ...loginTokenEndpoints(login),
     ...logoutEndpoints(accounts),
     ...whoamiEndpoints(),
     ...devicesEndpoints(accounts),
-    ...passwordEndpoints(accounts),
-    ...profileEndpoints({ ...accounts, fetchRemoteProfile: federation.fetchRemoteProfile }),
+    ...passwordEndpoints({ ...accounts, deactivation }),
+    ...thirdPartyIdEndpoints(),
+    ...openIdEndpoints({ ...accounts, serverName }),
+    ...openIdUserInfoEndpoints(accounts),
+    ...profileEndpoints({ profiles, fetchRemoteProfile: federation.fetchRemoteProfile }),
     ...roomEndpoints(administration.clientRooms),
     ...createSyncEndpoints({ sync }),
     ...createFilterEndpoints(sync),
@@ -272,17 +297,17 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...createAccountDataEndpoints({ accountData, pushRules }),
     ...createTagEndpoints({ accountData }),
     ...createPushRuleEndpoints({ pushRules }),
+    ...push.endpoints,
     ...createVoipEndpoints(),
     ...synapseRegisterEndpoints({
       ...accounts,
+      profiles,
       sharedSecret: config.registration.sharedSecret?.reveal(),
       clock,
       random,
     }),
     ...administration.endpoints,
-    ...(federation.isEnabled
-      ? federationEndpoints({ ...federation, ...rooms, ...accounts, version: build.version })
-      : []),
+    ...(federation.isEnabled ? federationEndpoints({ ...federation, ...rooms, profiles, version: build.version }) : []),
     ...mediaEndpoints(media),
     ...mediaUploadEndpoints(media),
     ...mediaPreviewEndpoints(media),
@@ -307,92 +332,9 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const resources = stack.move();
   return {
     addresses: http.addresses(),
+    endpoints,
     registrationToken,
     reload,
     stop: () => resources.disposeAsync(),
   };
-}
-
-function open(config: Config, logger: Logger): Promise<OpenDatabase> {
-  const { maxOpenConnections, maxIdleConnections, maxOpenLifetime, maxIdleLifetime } = config.database;
-  return openDatabase({
-    url: config.database.url?.reveal(),
-    dataDir: config.dataDir,
-    pool: { maxOpenConnections, maxIdleConnections, maxOpenLifetime, maxIdleLifetime },
-    logger: logger.child({ module: 'database' }),
-    // Whoever lost the database to another server must not go on: this ends the process in good order.
-    onReplaced: (cause) => {
-      throw cause;
-    },
-  });
-}
-
-interface Leaving {
-  readonly database: Database;
-  readonly rooms: Rooms;
-  readonly logger: Logger;
-}
-
-async function leaveAllRooms({ database, rooms, logger }: Leaving, userId: UserId): Promise<void> {
-  const roomIds = await listRoomsOfUser(database, userId, ['join', 'invite', 'knock']);
-  const actor = { userId, deviceId: '', isGuest: false, isSuspended: false };
-  await forEachLimited(roomIds, LEAVING_AT_ONCE, async (roomId) => {
-    try {
-      await rooms.memberships.leave(actor, { roomId, content: {} });
-    } catch (cause) {
-      logger.warn({ cause, roomId }, 'a deactivated user could not leave');
-    }
-  });
-}
-
-async function loadRoomProfile(database: Database, userId: UserId): Promise<Profile> {
-  const fields = await loadProfile(database, userId);
-  const shown = fields.filter(({ field, value }) => SHOWN_IN_ROOMS.has(field) && typeof value === 'string');
-  return Object.fromEntries(shown.map(({ field, value }) => [field, value]));
-}
-
-async function claimIdentity(config: Config, { database }: OpenDatabase): Promise<SigningKey> {
-  const key = await loadOrCreateSigningKey(join(config.dataDir, 'signing.key'), secureRandom);
-  const identity = { serverName: config.serverName, signingKeyId: key.keyId, signingPublicKey: key.publicKey };
-  await claimServerIdentity(database, identity, systemClock.now());
-  return key;
-}
-
-interface CommitterParts {
-  readonly opened: OpenDatabase;
-  readonly hub: Hub;
-  readonly metrics: Metrics;
-}
-
-async function createCommitter({ opened, hub, metrics }: CommitterParts): Promise<Committer> {
-  const { database, pipeline } = opened;
-  const units = metrics.histogram({
-    name: 'commit_batch_units',
-    help: 'Units of work that one COMMIT took together',
-    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
-  });
-  const failures = metrics.counter({ name: 'commit_failures_total', help: 'Transactions that were rolled back' });
-  return new Committer({
-    pipeline,
-    writerId: WRITER_ID,
-    position: await loadWriterPosition(database, WRITER_ID),
-    loadPosition: () => loadWriterPosition(database, WRITER_ID),
-    savePosition: saveWriterPosition,
-    publish: (batch) => hub.publish(batch),
-    clock: systemClock,
-    onBatch(batch) {
-      units.observe({}, batch.units);
-      if (batch.failed) failures.increment({});
-    },
-  });
-}
-
-function measureDatabase(metrics: Metrics, { database, pipeline }: OpenDatabase): void {
-  const { stats } = pipeline;
-  const gauge = (name: string, help: string, read: () => number): void => metrics.gauge({ name, help, read });
-  gauge('database_connections_open', 'Connections of the pool', () => database.stats.open);
-  gauge('database_connections_idle', 'Connections of the pool that nobody uses', () => database.stats.idle);
-  gauge('database_waiting', 'Requests that wait for a connection of the pool', () => database.stats.waiting);
-  gauge('database_statements', 'Statements since the start, outside the committer', () => database.stats.statements);
-  gauge('database_commit_statements', "The committer's statements since the start", () => stats.statements);
 }

@@ -5,7 +5,7 @@
 import { type Dispatcher, Pool } from 'undici';
 
 interface ApiRequest {
-  readonly method: 'GET' | 'POST' | 'PUT';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly path: string;
   readonly token?: string;
   readonly body?: unknown;

@@ -26,7 +26,10 @@ export interface AccountDataKey {
 
 export interface AccountData {
   load(key: AccountDataKey): Promise<JsonObject | undefined>;
+  /** An empty content deletes: it is told to every session once, and then it is as if there had never been any. */
   set(key: AccountDataKey, content: JsonObject): Promise<void>;
+  /** Does nothing where there is none. */
+  remove(key: AccountDataKey): Promise<void>;
   /** Replaces the content by what `change` makes of it; undefined leaves it as it is. */
   update(
     key: AccountDataKey,
@@ -49,6 +52,10 @@ export function createAccountData({ database, committer }: AccountDataOptions): 
   return {
     load: (key) => loadAccountData(database, key),
     set: (key, content) => queue.run(key.userId, () => write(key, content)),
+    remove: (key) =>
+      queue.run(key.userId, async () => {
+        if ((await loadAccountData(database, key)) !== undefined) await write(key, {});
+      }),
     update: (key, change) =>
       queue.run(key.userId, async () => {
         const content = await change(await loadAccountData(database, key));

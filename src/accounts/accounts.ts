@@ -1,5 +1,5 @@
 /**
- * Accounts as one thing for the composition root: wires registration, log-in, devices, profiles and what they share.
+ * Accounts as one thing for the composition root: wires registration, log-in, tokens, devices and what they share.
  */
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
@@ -7,10 +7,11 @@ import type { UserId } from '../protocol/ids.ts';
 import type { Database } from '../storage/database.ts';
 import { type Credentials, createCredentials } from './credentials.ts';
 import { createDevices, type Devices } from './devices.ts';
+import { createLoginTokens, type LoginTokens } from './login-tokens.ts';
+import { createOpenIdTokens, type OpenIdTokens } from './openid-tokens.ts';
 import { createPasswordHasher } from './password-hasher.ts';
 import { type AttemptCounter, createPasswordLogin, type PasswordLogin } from './password-login.ts';
 import { createPasswordCheck, type PasswordRequirements } from './password-strength.ts';
-import { createProfiles, type MemberProfile, type Profiles } from './profiles.ts';
 import { createRegistration, type Registration, type RegistrationPolicy } from './registration.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { createUia, type Uia } from './uia.ts';
@@ -23,15 +24,13 @@ export interface AccountsOptions {
   readonly policy: RegistrationPolicy;
   readonly passwordRequirements: PasswordRequirements;
   readonly pepper?: string;
-  readonly accessTokenLifetimeMs?: number;
+  accessTokenLifetimeMs?(): number;
   readonly attempts: AttemptCounter;
   /** The authenticator's `forget`. */
   forgetTokens(accountId: number, deviceIds?: ReadonlySet<string>): void;
-  propagateProfile(userId: UserId, profile: MemberProfile): Promise<void>;
   isReserved?(localpart: string): boolean;
   onAccountCreated?(userId: UserId): Promise<void>;
   onDevicesDeleted?(userId: UserId, deviceIds: readonly string[]): Promise<void>;
-  onDeactivated?(userId: UserId, options: { readonly erase: boolean }): Promise<void>;
 }
 
 export interface Accounts {
@@ -40,7 +39,8 @@ export interface Accounts {
   readonly sessions: Sessions;
   readonly devices: Devices;
   readonly credentials: Credentials;
-  readonly profiles: Profiles;
+  readonly loginTokens: LoginTokens;
+  readonly openIdTokens: OpenIdTokens;
   readonly uia: Uia;
   /** For passwords that an administrator sets: as slow and as bounded as those of registrations. */
   hashPassword(password: string): Promise<string>;
@@ -54,10 +54,11 @@ export function createAccounts(options: AccountsOptions): Accounts {
   return {
     sessions,
     devices,
-    registration: createRegistration({ ...options, hasher, checkPassword, sessions }),
+    registration: createRegistration({ ...options, hasher, checkPassword, sessions, devices }),
     login: createPasswordLogin({ ...options, hasher, sessions }),
     credentials: createCredentials({ ...options, hasher, checkPassword, devices }),
-    profiles: createProfiles(options),
+    loginTokens: createLoginTokens({ ...options, sessions }),
+    openIdTokens: createOpenIdTokens(options),
     uia: createUia(options),
     hashPassword: (password) => hasher.hash(password),
   };

@@ -72,7 +72,7 @@ function storable(text: string): string {
 
 const SECRET = /password|token|secret/i;
 
-/** JSON in which the values of telling keys are left out. */
+/** JSON in which the values of telling keys are left out, whatever they are. */
 function withoutSecrets(body: unknown): string {
-  return JSON.stringify(body, (key, value) => (SECRET.test(key) && typeof value === 'string' ? '[redacted]' : value));
+  return JSON.stringify(body, (key, value) => (SECRET.test(key) && value !== null ? '[redacted]' : value));
 }

@@ -1,12 +1,11 @@
 /**
- * What a user does to the own account with fresh proof of identity: a new password, and deactivation, which is for ever.
+ * A new password, set by a user with fresh proof of identity.
  *
  * https://spec.matrix.org/v1.19/client-server-api/#account-management
  */
 import type { UserId } from '../protocol/ids.ts';
-import { deactivateAccount, updatePasswordHash } from '../storage/accounts.ts';
+import { updatePasswordHash } from '../storage/accounts.ts';
 import type { Database } from '../storage/database.ts';
-import { deleteProfile } from '../storage/profiles.ts';
 import type { DeviceOwner, Devices } from './devices.ts';
 import type { PasswordHasher } from './password-hasher.ts';
 import type { PasswordCheck } from './password-strength.ts';
@@ -16,8 +15,6 @@ export interface CredentialsOptions {
   readonly hasher: PasswordHasher;
   readonly checkPassword: PasswordCheck;
   readonly devices: Devices;
-  /** For rooms to be left, pushers, account data; `erase` asks to hide the user's messages from newcomers. */
-  onDeactivated?(userId: UserId, options: { readonly erase: boolean }): Promise<void>;
 }
 
 export interface Credentials {
@@ -25,7 +22,6 @@ export interface Credentials {
   checkPassword(password: string, userId: UserId): void;
   /** `keptDevice` stays logged in; undefined keeps all. */
   changePassword(owner: DeviceOwner, password: string, keptDevice: string | undefined): Promise<void>;
-  deactivate(owner: DeviceOwner, options: { readonly erase: boolean }): Promise<void>;
 }
 
 export function createCredentials(options: CredentialsOptions): Credentials {
@@ -36,13 +32,6 @@ export function createCredentials(options: CredentialsOptions): Credentials {
       const hash = await options.hasher.hash(password);
       if (keptDevice === undefined) await updatePasswordHash(database, owner.accountId, hash);
       else await devices.deleteAllWith(owner, keptDevice, (tx) => updatePasswordHash(tx, owner.accountId, hash));
-    },
-    async deactivate(owner, { erase }) {
-      await devices.deleteAllWith(owner, undefined, async (tx) => {
-        await deactivateAccount(tx, owner.accountId, erase);
-        await deleteProfile(tx, owner.userId);
-      });
-      await options.onDeactivated?.(owner.userId, { erase });
     },
   };
 }

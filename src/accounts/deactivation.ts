@@ -1,16 +1,22 @@
 /**
- * Deactivation by an administrator. The account is shut at once; what takes long (redactions, leaving rooms) is a job in
- * steps that survives the end of the process and of the request.
+ * Deactivation, by an administrator or by the user. The account is shut at once; what takes long (redactions, leaving
+ * rooms) is a job in steps that survives the end of the process and of the request.
  *
  * Order: deactivated and no administrator; redactions; erased; profile; account data; devices; rooms.
  */
 import type { Job, JobKind, JobRequest, JobStep } from '../jobs/job-runner.ts';
+import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
 import { deactivateAccount } from '../storage/accounts.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import { deleteProfile } from '../storage/profiles.ts';
-import { deleteAllAccountData, listCurrentRooms, markDeactivated } from '../storage/user-removal.ts';
+import {
+  deleteAllAccountData,
+  isDeactivatedAccount,
+  listCurrentRooms,
+  markDeactivated,
+} from '../storage/user-removal.ts';
 import type { DeviceOwner, Devices } from './devices.ts';
 
 export const DEACTIVATE = 'deactivate';
@@ -128,8 +134,13 @@ export interface DeactivationRequest extends DeviceOwner {
 export interface Deactivation {
   /** False where the account was deactivated before: then nothing is done. Throws when the work could not be finished. */
   deactivate(request: DeactivationRequest): Promise<boolean>;
-  /** For a user who deactivated the own account: does the rest in the background. */
-  finish(owner: DeviceOwner, erase: boolean): Promise<void>;
+  /**
+   * For an account that is deactivated already: marks it as erased, and does again what a deactivation does, in case that
+   * it was cut off. Throws M_BAD_STATE where the account is not, and M_LIMIT_EXCEEDED while its deactivation runs.
+   */
+  erase(request: Omit<DeactivationRequest, 'erase'>): Promise<void>;
+  /** By the user: shuts the account, and does the rest in the background. */
+  deactivateOwn(owner: DeviceOwner, options: { readonly erase: boolean }): Promise<void>;
 }
 
 export function createDeactivation(options: DeactivationOptions): Deactivation {
@@ -138,22 +149,38 @@ export function createDeactivation(options: DeactivationOptions): Deactivation {
     const params = { ...request, upTo: options.getPosition() };
     return jobs.add(tx, { kind: DEACTIVATE, subject: request.userId, params, requestedBy });
   };
+  const begin = async (request: DeactivationRequest): Promise<number | undefined> => {
+    const jobId = await database.transaction(async (tx) => {
+      if (!(await markDeactivated(tx, request.accountId))) return undefined;
+      return addJob(tx, request);
+    });
+    if (jobId === undefined) return undefined;
+    options.forgetTokens(request.accountId);
+    jobs.wake();
+    return jobId;
+  };
+  const finishJob = async ({ userId }: DeviceOwner, jobId: number): Promise<void> => {
+    const { state, error } = await jobs.wait(jobId);
+    if (state !== 'done') throw new Error(`the deactivation of ${userId} ${state}: ${error ?? ''}`);
+  };
   return {
     async deactivate(request) {
-      const jobId = await database.transaction(async (tx) => {
-        if (!(await markDeactivated(tx, request.accountId))) return undefined;
-        return addJob(tx, request);
-      });
+      const jobId = await begin(request);
       if (jobId === undefined) return false;
-      options.forgetTokens(request.accountId);
-      jobs.wake();
-      const { state, error } = await jobs.wait(jobId);
-      if (state !== 'done') throw new Error(`the deactivation of ${request.userId} ${state}: ${error ?? ''}`);
+      await finishJob(request, jobId);
       return true;
     },
-    async finish(owner, erase) {
-      await addJob(database, { ...owner, erase, redact: false, requestedBy: owner.userId });
+    async erase(request) {
+      const jobId = await database.transaction(async (tx) => {
+        if (await isDeactivatedAccount(tx, request.accountId)) return addJob(tx, { ...request, erase: true });
+        throw new MatrixError('M_BAD_STATE', 'Only a deactivated account can be erased');
+      });
+      if (jobId === undefined) throw new MatrixError('M_LIMIT_EXCEEDED', 'The account is just being deactivated');
       jobs.wake();
+      await finishJob(request, jobId);
+    },
+    async deactivateOwn({ accountId, userId }, { erase }) {
+      await begin({ accountId, userId, erase, redact: false, requestedBy: userId });
     },
   };
 }

@@ -14,6 +14,7 @@ import { formatLocalUserId, lowerAscii, parseLocalUserId, readLoginName } from '
 import type { PasswordHasher } from './password-hasher.ts';
 import type { NewSession, Session, Sessions } from './sessions.ts';
 import { FailedStageError, type Stage } from './uia.ts';
+import { checkUsable } from './usable-account.ts';
 
 /** Counts failed attempts against one account. */
 export interface AttemptCounter {
@@ -102,13 +103,4 @@ async function findAccount(database: Database, localpart: string): Promise<Accou
   const lowered = lowerAscii(localpart);
   const exact = await loadAccountByLocalpart(database, localpart);
   return exact ?? (lowered === localpart ? undefined : loadAccountByLocalpart(database, lowered));
-}
-
-function checkUsable(account: Account | undefined): void {
-  if (account === undefined || account.isDeactivated) {
-    throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated');
-  }
-  if (account.isLocked) {
-    throw new MatrixError('M_USER_LOCKED', 'This account is locked', { fields: { soft_logout: true } });
-  }
 }

@@ -1,6 +1,6 @@
 /**
  * Profiles: display name, avatar and further fields of local users. Changes of name and avatar are handed on to the
- * rooms that the user has joined.
+ * rooms that the user has joined, after the answer.
  *
  * https://spec.matrix.org/v1.19/client-server-api/#profiles
  */
@@ -27,14 +27,16 @@ export interface MemberProfile {
 export interface ProfilesOptions {
   readonly database: Database;
   readonly serverName: string;
-  /** Writes the profile into the member events of the rooms that the user has joined. */
-  propagateProfile(userId: UserId, profile: MemberProfile): Promise<void>;
+  /** Has the profile written into the member events of the rooms that the user has joined. */
+  readonly propagation: {
+    schedule(tx: Transaction, userId: UserId): Promise<unknown>;
+    start(): void;
+  };
 }
 
 export interface Profiles {
   /** Undefined for users who have no account here. */
   load(userId: string): Promise<JsonObject | undefined>;
-  loadMemberProfile(userId: UserId): Promise<MemberProfile>;
   set(userId: UserId, field: string, value: JsonValue): Promise<void>;
   remove(userId: UserId, field: string): Promise<void>;
 }
@@ -46,11 +48,13 @@ const TEXT_FIELDS: ReadonlyMap<string, number> = new Map([
 ]);
 /** The spec's bounds. */
 const MAX_KEY_BYTES = 255;
+/** A profile has to stay under it. */
 const MAX_PROFILE_BYTES = 64 * 1024;
-const CUSTOM_FIELD = /^[a-z][a-z0-9_]*(\.[a-z0-9_-]+)+$/;
+/** https://spec.matrix.org/v1.19/appendices/#common-namespaced-identifier-grammar */
+const CUSTOM_FIELD = /^[a-z][a-z0-9._-]*$/;
 
 export function createProfiles(options: ProfilesOptions): Profiles {
-  const { database, serverName } = options;
+  const { database, serverName, propagation } = options;
 
   const findUser = async (userId: string): Promise<UserId | undefined> => {
     const localpart = parseLocalUserId(userId, serverName);
@@ -60,14 +64,13 @@ export function createProfiles(options: ProfilesOptions): Profiles {
       : formatLocalUserId(account.localpart, serverName);
   };
   const change = async (userId: UserId, field: string, work: (tx: Transaction) => Promise<void>): Promise<void> => {
-    const profile = await database.transaction(async (tx) => {
+    const isShownInRooms = TEXT_FIELDS.has(field);
+    await database.transaction(async (tx) => {
       await lockProfile(tx, userId);
       await work(tx);
-      return loadProfile(tx, userId);
+      if (isShownInRooms) await propagation.schedule(tx, userId);
     });
-    if (TEXT_FIELDS.has(field)) {
-      await options.propagateProfile(userId, pickMemberProfile(profile));
-    }
+    if (isShownInRooms) propagation.start();
   };
 
   return {
@@ -77,7 +80,6 @@ export function createProfiles(options: ProfilesOptions): Profiles {
       const fields = await loadProfile(database, userId);
       return Object.fromEntries(fields.map(({ field, value }) => [field, value]));
     },
-    loadMemberProfile: async (userId) => pickMemberProfile(await loadProfile(database, userId)),
     async set(userId, field, value) {
       checkField(field, value);
       await change(userId, field, async (tx) => {
@@ -86,17 +88,10 @@ export function createProfiles(options: ProfilesOptions): Profiles {
         await saveProfileField(tx, userId, { field, value });
       });
     },
-    remove: (userId, field) => change(userId, field, (tx) => deleteProfileField(tx, userId, field)),
-  };
-}
-
-function pickMemberProfile(fields: readonly ProfileField[]): MemberProfile {
-  const values = new Map(fields.map(({ field, value }) => [field, value]));
-  const displayname = values.get('displayname');
-  const avatarUrl = values.get('avatar_url');
-  return {
-    ...(typeof displayname === 'string' ? { displayname } : undefined),
-    ...(typeof avatarUrl === 'string' ? { avatar_url: avatarUrl } : undefined),
+    async remove(userId, field) {
+      checkName(field);
+      await change(userId, field, (tx) => deleteProfileField(tx, userId, field));
+    },
   };
 }
 
@@ -105,12 +100,25 @@ function isUnset(field: string, value: JsonValue): boolean {
   return TEXT_FIELDS.has(field) && (value === null || value === '');
 }
 
+/** Of a profile, what rooms are shown. */
+export function createMemberProfileLoader(database: Database) {
+  return async (userId: UserId): Promise<MemberProfile> => {
+    const fields = await loadProfile(database, userId);
+    const shown = fields.filter(({ field, value }) => TEXT_FIELDS.has(field) && typeof value === 'string');
+    return Object.fromEntries(shown.map(({ field, value }) => [field, value]));
+  };
+}
+
 function checkField(field: string, value: JsonValue): void {
   const maxLength = TEXT_FIELDS.get(field);
   if (maxLength !== undefined) {
     checkText(field, value, maxLength);
     return;
   }
+  checkName(field);
+}
+
+function checkName(field: string): void {
   if (Buffer.byteLength(field) > MAX_KEY_BYTES) {
     throw new MatrixError('M_KEY_TOO_LARGE', 'The name of the field is too long');
   }
@@ -126,5 +134,5 @@ function checkText(field: string, value: JsonValue, maxLength: number): void {
 function checkSize(stored: readonly ProfileField[], added: ProfileField): void {
   const fields = [...stored.filter(({ field }) => field !== added.field), added];
   const bytes = Buffer.byteLength(JSON.stringify(Object.fromEntries(fields.map(({ field, value }) => [field, value]))));
-  if (bytes > MAX_PROFILE_BYTES) throw new MatrixError('M_PROFILE_TOO_LARGE', 'The profile would become too large');
+  if (bytes >= MAX_PROFILE_BYTES) throw new MatrixError('M_PROFILE_TOO_LARGE', 'The profile would become too large');
 }

@@ -12,6 +12,7 @@ import {
   listRegistrationTokens,
   loadRegistrationToken,
   type RegistrationToken,
+  type RegistrationTokensWanted,
   updateRegistrationToken,
 } from '../storage/admin-registration-tokens.ts';
 import type { Database } from '../storage/database.ts';
@@ -29,7 +30,7 @@ export interface TokenLimits {
 }
 
 export interface RegistrationTokenAdmin {
-  list(): Promise<readonly RegistrationToken[]>;
+  list(wanted: RegistrationTokensWanted): Promise<readonly RegistrationToken[]>;
   load(token: string): Promise<RegistrationToken>;
   /** A random one where none is given. */
   create(token: string | undefined, limits: TokenLimits): Promise<RegistrationToken>;
@@ -50,7 +51,7 @@ export function createRegistrationTokenAdmin(options: RegistrationTokenAdminOpti
     return found;
   };
   return {
-    list: () => listRegistrationTokens(database),
+    list: (wanted) => listRegistrationTokens(database, wanted),
     load,
     async create(given, { usesAllowed = null, expiresAt = null }) {
       const token = given ?? random.alphanumeric(RANDOM_LENGTH);

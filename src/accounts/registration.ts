@@ -8,8 +8,10 @@ import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { UserId } from '../protocol/ids.ts';
+import { loadAccessToken } from '../storage/access-tokens.ts';
 import { hasAccounts, insertAccount, loadAccountByLocalpart, lockFirstAccount } from '../storage/accounts.ts';
 import type { Database, Transaction } from '../storage/database.ts';
+import { promoteGuest } from '../storage/guests.ts';
 import {
   deleteBootstrapTokens,
   hasBootstrapToken,
@@ -17,6 +19,7 @@ import {
   lockUsableToken,
   spendRegistrationToken,
 } from '../storage/registration-tokens.ts';
+import type { Devices } from './devices.ts';
 import { formatLocalUserId, readNewLocalpart } from './localpart.ts';
 import type { PasswordHasher } from './password-hasher.ts';
 import type { PasswordCheck } from './password-strength.ts';
@@ -32,6 +35,12 @@ export interface RegistrationPolicy {
   readonly guests?: boolean;
 }
 
+/** A guest who becomes an ordinary user, by its token. */
+export interface Guest {
+  readonly accountId: number;
+  readonly localpart: string;
+}
+
 export interface RegistrationOptions {
   readonly database: Database;
   readonly clock: Clock;
@@ -44,6 +53,8 @@ export interface RegistrationOptions {
   /** Whether a localpart belongs to somebody who is no account: an application service. */
   isReserved?(localpart: string): boolean;
   onAccountCreated?(userId: UserId): Promise<void>;
+  /** Whose sessions end when a guest becomes an ordinary user. */
+  readonly devices: Pick<Devices, 'deleteAllWith'>;
 }
 
 export interface NewUser {
@@ -53,6 +64,8 @@ export interface NewUser {
   readonly password: string | undefined;
   readonly isAdmin?: boolean;
   readonly isGuest?: boolean;
+  /** The account that becomes this user's. */
+  readonly guest?: Guest | undefined;
   /** Spent together with the account's creation. */
   readonly registrationToken?: string | undefined;
   /** Undefined opens none. */
@@ -69,6 +82,8 @@ export type RegistrationMode = 'closed' | 'open' | 'token';
 
 export interface Registration {
   readonly allowsGuests: boolean;
+  /** The guest whose token this is; M_FORBIDDEN where it is no guest's. */
+  findGuest(token: string): Promise<Guest>;
   loadMode(): Promise<RegistrationMode>;
   /** The localpart for the user name, or the error why it can't be had. */
   reserve(username: string): Promise<string>;
@@ -88,7 +103,10 @@ export function createRegistration(options: RegistrationOptions): Registration {
   const anyAccounts = rememberAccounts();
 
   return {
-    allowsGuests: policy.guests === true,
+    get allowsGuests() {
+      return policy.guests === true;
+    },
+    findGuest: (token) => findGuest(options, token),
     checkPassword: options.checkPassword,
     async loadMode() {
       if (policy.enabled) return policy.requiresToken ? 'token' : 'open';
@@ -103,6 +121,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
     },
     async create(user) {
       const passwordHash = user.password === undefined ? undefined : await options.hasher.hash(user.password);
+      if (user.guest !== undefined) return promote(options, user.guest, { ...user, passwordHash, anyAccounts });
       const created = await database.transaction(async (tx) => {
         const isFirst = user.isGuest !== true && (await decideFirst(tx, anyAccounts));
         return insertUser(options, tx, { ...user, passwordHash, isFirst });
@@ -168,6 +187,41 @@ async function claimToken(
   return { registrationToken: token };
 }
 
+async function findGuest({ database, clock }: RegistrationOptions, token: string): Promise<Guest> {
+  const known = await loadAccessToken(database, hashSecret(token));
+  const isGood = known?.isGuest === true && !known.isDeactivated && !known.isLocked;
+  if (isGood && (known.expiresAt === undefined || known.expiresAt > clock.now())) return known;
+  throw new MatrixError('M_FORBIDDEN', 'guest_access_token is not the token of a guest');
+}
+
+interface PromotedUser extends NewUser {
+  readonly passwordHash: string | undefined;
+  readonly anyAccounts: AnyAccounts;
+}
+
+/** The guest keeps the name and the rooms. Its sessions end, or whoever holds their tokens would become an ordinary user. */
+async function promote(options: RegistrationOptions, guest: Guest, user: PromotedUser): Promise<NewUserResult> {
+  const { accountId, localpart } = guest;
+  const { passwordHash, registrationToken } = user;
+  const userId = formatLocalUserId(localpart, options.serverName);
+  await options.devices.deleteAllWith({ accountId, userId }, undefined, async (tx) => {
+    await spendToken(tx, registrationToken);
+    const isFirst = await decideFirst(tx, user.anyAccounts);
+    const isPromoted = await promoteGuest(tx, accountId, { passwordHash, isAdmin: isFirst });
+    if (!isPromoted) throw new MatrixError('M_FORBIDDEN', 'This account is not the one of a guest any more');
+    if (isFirst) await deleteBootstrapTokens(tx);
+  });
+  const wanted = user.session;
+  if (wanted === undefined) return { userId, session: undefined };
+  const session = await options.database.transaction((tx) => options.sessions.open(tx, { accountId, ...wanted }));
+  return { userId, session };
+}
+
+async function spendToken(tx: Transaction, token: string | undefined): Promise<void> {
+  if (token === undefined || (await spendRegistrationToken(tx, token))) return;
+  throw new MatrixError('M_FORBIDDEN', 'This registration token has been used up');
+}
+
 interface DecidedUser extends NewUser {
   readonly passwordHash: string | undefined;
   readonly isFirst: boolean;
@@ -175,9 +229,7 @@ interface DecidedUser extends NewUser {
 
 async function insertUser(options: RegistrationOptions, tx: Transaction, user: DecidedUser): Promise<NewUserResult> {
   const { registrationToken, isFirst, passwordHash, isGuest = false } = user;
-  if (registrationToken !== undefined && !(await spendRegistrationToken(tx, registrationToken))) {
-    throw new MatrixError('M_FORBIDDEN', 'This registration token has been used up');
-  }
+  await spendToken(tx, registrationToken);
   const localpart = user.localpart ?? options.random.alphanumeric(RANDOM_LOCALPART_LENGTH).toLowerCase();
   const isAdmin = isFirst || user.isAdmin === true;
   const createdAt = options.clock.now();

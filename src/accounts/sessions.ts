@@ -2,6 +2,9 @@
  * Sessions: a device with its access token, and a refresh token where the client asked for one. Logging out deletes the
  * device; logging in on a known device makes its former tokens invalid.
  *
+ * Of the refresh tokens that descend from one log-in, only the newest is good, and the one before it until the newest is
+ * used. An older one in use means that two hold the session, one of whom stole it: all its tokens are revoked.
+ *
  * https://spec.matrix.org/v1.19/client-server-api/#relationship-between-access-tokens-and-devices
  */
 import type { Clock } from '../lib/clock.ts';
@@ -14,19 +17,27 @@ import {
   insertAccessToken,
   insertRefreshToken,
   loadRefreshToken,
+  loadTokenFamily,
   revokeReplaced,
-  type StoredToken,
 } from '../storage/access-tokens.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import { type DeviceKey, insertDevice } from '../storage/devices.ts';
-import { createAccessToken, createDeviceId, createRefreshToken, hashSecret } from './tokens.ts';
+import {
+  createAccessToken,
+  createDeviceId,
+  createRefreshToken,
+  createTokenFamily,
+  hashSecret,
+  readTokenFamily,
+} from './tokens.ts';
+import { checkUsable } from './usable-account.ts';
 
 export interface SessionsOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly random: Random;
   /** Of access tokens that come with a refresh token; others never expire. */
-  readonly accessTokenLifetimeMs?: number;
+  accessTokenLifetimeMs?(): number;
   /** Tells the authenticator that tokens of these devices are no longer valid. */
   forgetTokens(accountId: number, deviceIds?: ReadonlySet<string>): void;
 }
@@ -55,34 +66,56 @@ export interface Sessions {
 
 /** Five minutes, so that a leaked access token is of little use to its finder. */
 const ACCESS_TOKEN_LIFETIME_MS = 5 * 60 * 1000;
+/** Two requests of one client that cross are no theft: an old token is then refused, and nothing more. */
+const REUSE_GRACE_MS = 60_000;
 const MAX_DEVICE_ID_BYTES = 255;
 const MAX_DEVICE_NAME_LENGTH = 100;
 
 export function createSessions(options: SessionsOptions): Sessions {
-  const { database, clock, random, accessTokenLifetimeMs = ACCESS_TOKEN_LIFETIME_MS } = options;
+  const { database, clock, random, accessTokenLifetimeMs = () => ACCESS_TOKEN_LIFETIME_MS } = options;
 
   const issue = async (
     tx: Transaction,
     { accountId, deviceId }: DeviceKey,
-    kind: { readonly wantsRefreshToken: boolean; readonly replaces: string | undefined },
+    kind: { readonly family: string | undefined; readonly replaces: string | undefined },
   ): Promise<Session> => {
+    const { family, replaces } = kind;
     const createdAt = clock.now();
     const accessToken = createAccessToken(random);
-    const refreshToken = kind.wantsRefreshToken ? createRefreshToken(random) : undefined;
-    const common = { accountId, deviceId, createdAt, replaces: kind.replaces };
-    const expiresAt = kind.wantsRefreshToken ? createdAt + accessTokenLifetimeMs : undefined;
+    const common = { accountId, deviceId, createdAt, replaces };
+    if (family === undefined) {
+      await insertAccessToken(tx, { ...common, tokenHash: hashSecret(accessToken), expiresAt: undefined });
+      return { deviceId, accessToken, refreshToken: undefined, expiresInMs: undefined };
+    }
+    const refreshToken = createRefreshToken(random, family);
+    const expiresInMs = accessTokenLifetimeMs();
+    const expiresAt = createdAt + expiresInMs;
     await insertAccessToken(tx, { ...common, tokenHash: hashSecret(accessToken), expiresAt });
-    if (refreshToken !== undefined) await insertRefreshToken(tx, { ...common, tokenHash: hashSecret(refreshToken) });
-    const expiresInMs = kind.wantsRefreshToken ? accessTokenLifetimeMs : undefined;
+    const familyHash = hashSecret(family);
+    await insertRefreshToken(tx, { ...common, tokenHash: hashSecret(refreshToken), familyHash });
     return { deviceId, accessToken, refreshToken, expiresInMs };
   };
 
-  const exchange = async (tx: Transaction, refreshHash: string) => {
-    const known = checkRefreshToken(await loadRefreshToken(tx, refreshHash));
+  const exchange = async (tx: Transaction, refreshToken: string) => {
+    const refreshHash = hashSecret(refreshToken);
+    const known = await loadRefreshToken(tx, refreshHash);
+    if (known === undefined) return undefined;
+    checkUsable(known);
     // A retry: the answer to the former exchange was lost. Its tokens are replaced by new ones.
     await deleteUnusedSuccessors(tx, refreshHash);
     if (known.replaces !== undefined) await revokeReplaced(tx, known, known.replaces);
-    return { known, session: await issue(tx, known, { wantsRefreshToken: true, replaces: refreshHash }) };
+    const family = readTokenFamily(refreshToken) ?? createTokenFamily(random);
+    return { known, session: await issue(tx, known, { family, replaces: refreshHash }) };
+  };
+
+  /** Revokes what descends from the same log-in as a token that is good no more. Whether there was anything. */
+  const revokeFamily = async (refreshToken: string): Promise<boolean> => {
+    const family = readTokenFamily(refreshToken);
+    const device = family === undefined ? undefined : await loadTokenFamily(database, hashSecret(family));
+    if (device === undefined || clock.now() - device.newestAt < REUSE_GRACE_MS) return false;
+    await deleteDeviceTokens(database, device);
+    options.forgetTokens(device.accountId, new Set([device.deviceId]));
+    return true;
   };
 
   return {
@@ -91,24 +124,21 @@ export function createSessions(options: SessionsOptions): Sessions {
       const deviceId = session.deviceId ?? createDeviceId(random);
       const isNew = await insertDevice(tx, { accountId, deviceId, displayName, createdAt: clock.now() });
       if (!isNew) await deleteDeviceTokens(tx, { accountId, deviceId });
-      return issue(tx, { accountId, deviceId }, { wantsRefreshToken, replaces: undefined });
+      const family = wantsRefreshToken ? createTokenFamily(random) : undefined;
+      return issue(tx, { accountId, deviceId }, { family, replaces: undefined });
     },
     async refresh(refreshToken) {
-      const { known, session } = await database.transaction((tx) => exchange(tx, hashSecret(refreshToken)));
+      const exchanged = await database.transaction((tx) => exchange(tx, refreshToken));
+      if (exchanged === undefined) {
+        // The device stays where the session was revoked, so that its keys are still there after the next log-in.
+        const isRevoked = await revokeFamily(refreshToken);
+        throw new MatrixError('M_UNKNOWN_TOKEN', 'Unrecognized refresh token', { fields: { soft_logout: isRevoked } });
+      }
+      const { known, session } = exchanged;
       if (known.replaces !== undefined) options.forgetTokens(known.accountId, new Set([known.deviceId]));
       return session;
     },
   };
-}
-
-function checkRefreshToken(token: StoredToken | undefined): StoredToken {
-  if (token === undefined) {
-    throw new MatrixError('M_UNKNOWN_TOKEN', 'Unrecognized refresh token', { fields: { soft_logout: false } });
-  }
-  if (token.isDeactivated) throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated');
-  if (token.isLocked)
-    throw new MatrixError('M_USER_LOCKED', 'This account is locked', { fields: { soft_logout: true } });
-  return token;
 }
 
 /** What clients are told of their session. */

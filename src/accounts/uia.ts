@@ -51,8 +51,18 @@ export type UiaOutcome =
   | { readonly done: true; readonly registrationToken: string | undefined }
   | { readonly done: false; readonly challenge: JsonObject };
 
+/** A stage that is passed on a page of ours, by whoever knows the session's id. */
+export interface PageAttempt {
+  readonly sessionId: string;
+  readonly type: string;
+  readonly stage: Stage;
+  readonly auth: JsonObject;
+}
+
 export interface Uia {
   authorize(request: UiaRequest): Promise<UiaOutcome>;
+  /** For sessions of registrations: the client then sends its request once more, with the session alone as proof. */
+  completeOnPage(attempt: PageAttempt): Promise<void>;
 }
 
 /** Time to read a mail and come back. */
@@ -90,7 +100,9 @@ export function createUia(options: UiaOptions): Uia {
   const attemptStage = async (request: UiaRequest, auth: JsonObject, known: OpenSession | undefined) => {
     const fail = (error?: MatrixError): Promise<UiaOutcome> =>
       known === undefined ? challengeAnew(request, error) : Promise.resolve(challenge(request, known, error));
-    if (auth['type'] === undefined) return fail();
+    if (auth['type'] === undefined) {
+      return known !== undefined && isComplete(request, known.state) ? finish(options, request, known.id) : fail();
+    }
     const offered = findStage(request, auth['type']);
     if (offered === undefined) {
       return fail(new MatrixError('M_UNRECOGNIZED', 'This authentication type is not offered here'));
@@ -114,6 +126,7 @@ export function createUia(options: UiaOptions): Uia {
       if (known !== undefined) return attemptStage(request, auth, known);
       return challengeAnew(request, new MatrixError('M_UNKNOWN', 'The session is unknown or has expired'));
     },
+    completeOnPage: (attempt) => completeOnPage(options, attempt),
   };
 }
 
@@ -172,12 +185,41 @@ function complete(options: UiaOptions, request: UiaRequest, attempt: Attempt): P
       completed: [...new Set([...session.state.completed, type])],
       registrationToken: result?.registrationToken ?? session.state.registrationToken,
     };
-    if (request.flows.some((flow) => flow.every((step) => state.completed.includes(step)))) {
+    if (isComplete(request, state)) {
       await deleteUiaSession(tx, sessionHash);
       return { done: true, registrationToken: state.registrationToken };
     }
     await saveUiaSession(tx, state);
     return challenge(request, { id: session.id, state });
+  });
+}
+
+function isComplete({ flows }: UiaRequest, { completed }: UiaSession): boolean {
+  return flows.some((flow) => flow.every((step) => completed.includes(step)));
+}
+
+/** Everything was proved before, on pages. */
+function finish(options: UiaOptions, request: UiaRequest, id: string): Promise<UiaOutcome> {
+  return options.database.transaction(async (tx) => {
+    const session = await resume(options, tx, { id, request });
+    if (session === undefined) throw new MatrixError('M_FORBIDDEN', 'The session has just ended');
+    await deleteUiaSession(tx, session.state.sessionHash);
+    return { done: true, registrationToken: session.state.registrationToken };
+  });
+}
+
+async function completeOnPage({ database, clock }: UiaOptions, attempt: PageAttempt): Promise<void> {
+  const { sessionId, type, stage, auth } = attempt;
+  await stage.verify?.(auth);
+  await database.transaction(async (tx) => {
+    const session = await loadUiaSession(tx, hashSecret(sessionId), clock.now());
+    if (session === undefined || session.accountId !== undefined) {
+      throw new FailedStageError('M_UNKNOWN', 'The session is unknown or has expired', { status: 401 });
+    }
+    const result = await stage.claim?.(tx, auth, session.sessionHash);
+    const completed = [...new Set([...session.completed, type])];
+    const registrationToken = result?.registrationToken ?? session.registrationToken;
+    await saveUiaSession(tx, { ...session, completed, registrationToken });
   });
 }
 

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import type { Config } from '../config/load.ts';
 import { createLogger, type Logger } from '../lib/logger.ts';
 import { OperatorError } from '../lib/operator-error.ts';
+import { withClient } from '../storage/connection.ts';
 import { connectionUrl, findEmbeddedUrl, startEmbeddedPostgres } from '../storage/embedded.ts';
+import { holdInstanceLock } from '../storage/instance-lock.ts';
 import { loadMigrationStatus } from '../storage/migrate.ts';
 import { checkServer, openDatabase } from '../storage/open-database.ts';
 import { loadExisting } from './config.ts';
@@ -48,13 +50,18 @@ export async function printStatus(configPath: string): Promise<void> {
 }
 
 /** Uses the running PostgreSQL, or starts the server's own for the time of `work`. */
-export async function withDatabaseUrl(config: Config, work: (url: string) => Promise<void>): Promise<void> {
+export async function withDatabaseUrl<T>(config: Config, work: (url: string) => Promise<T>): Promise<T> {
   const running = config.database.url?.reveal() ?? (await findEmbeddedUrl(config.dataDir));
   if (running !== undefined) return work(running);
   await using embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, logger: commandLogger('warn') });
-  await work(embedded.url);
+  // A server that starts now would take its PostgreSQL from under our feet: this lock makes it wait, and then refuse.
+  return await withClient(embedded.url, async (client) => {
+    await holdInstanceLock(client);
+    return work(embedded.url);
+  });
 }
 
+/** What the database says goes to stderr: stdout is for the command's answer. */
 export function commandLogger(minLevel: 'info' | 'warn'): Logger {
   return createLogger([{ type: 'stderr', format: 'pretty', minLevel }]);
 }

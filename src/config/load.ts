@@ -48,6 +48,7 @@ function checkTogether(config: FileConfig): string[] {
     if (type === 'file' && path === undefined)
       problems.push('logging.writers: expected a path for type file, got none');
   }
+  problems.push(...checkStorage(config));
   for (const [key, secret] of Object.entries({
     shared_secret: registration.sharedSecret,
     admin_pre_shared_secret: registration.adminPreSharedSecret,
@@ -57,6 +58,17 @@ function checkTogether(config: FileConfig): string[] {
         `registration.${key}: expected at least ${MIN_SECRET_LENGTH} characters, since it makes administrators`,
       );
     }
+  }
+  return problems;
+}
+
+function checkStorage({ mediaRepo: { storage } }: FileConfig): string[] {
+  const { type, s3 } = storage;
+  const problems: string[] = [];
+  if (type === 's3' && s3 === undefined) problems.push('media_repo.storage: expected a section s3 for type s3');
+  if (s3 !== undefined && s3.bucket === undefined) problems.push('media_repo.storage.s3.bucket: expected a name');
+  if (s3 !== undefined && (s3.accessKey === undefined) !== (s3.secretKey === undefined)) {
+    problems.push('media_repo.storage.s3: expected access_key and secret_key together');
   }
   return problems;
 }

@@ -6,6 +6,10 @@ import { getRoomVersion } from '../protocol/room-version.ts';
 import { type Infer, list, optional, optionalSection, secret, section, value } from './nodes.ts';
 import * as is from './values.ts';
 
+const S3_NAME = is.textMatching('a name', (text) => /^[\x21-\x7e]{1,255}$/.test(text));
+/** Keys may have 1,024 bytes, of which a file's name takes 64. */
+const S3_PREFIX = is.textMatching('a prefix like media/', (text) => /^[\x21-\x7e]{0,255}$/.test(text));
+
 /** A family of requests: a bucket of `burst` that refills at `per_second`, for each user or address. */
 const rateLimit = (doc: string, perSecond: number, burst: number) =>
   section(doc, {
@@ -45,6 +49,11 @@ const registration = section('Who may make an account.', {
       },
     ),
   }),
+  guests: value(
+    is.boolean,
+    'Whether anybody may have a guest account, with neither name nor password, to look at and to join rooms that allow it.',
+    { default: false, reloadable: true },
+  ),
   peppering: section('A secret that goes into every password hash, kept out of the database.', {
     pepper: secret('Once it is set, changing it locks everybody out.', { inline: false }),
   }),
@@ -99,6 +108,18 @@ export const schema = section('', {
     }),
   }),
   registration,
+  sessions: section('How long a log-in lasts.', {
+    access_token_lifetime: value(
+      is.duration,
+      'How long an access token is good for where the client can refresh it. Others never expire.',
+      { default: '5m', reloadable: true },
+    ),
+    login_tokens: value(
+      is.boolean,
+      'Whether a user can log in a new device from one that is logged in, by a token that is good once and for two minutes.',
+      { default: false, reloadable: true },
+    ),
+  }),
   rate_limits: section('How much one user, or one address before login, may ask. Answered by 429 M_LIMIT_EXCEEDED.', {
     enabled: value(is.boolean, 'Whether to limit at all.', { default: true, reloadable: true }),
     login: rateLimit('Logins from one address.', 0.5, 20),
@@ -152,6 +173,26 @@ export const schema = section('', {
       example: './data/media',
       defaultDoc: '`media` in `data_dir`',
     }),
+    storage: section('Where the bytes lie. `hammerhead media migrate` moves them.', {
+      type: value(is.oneOf('file', 's3'), 'Files below `root_path`, or any S3-compatible store.', { default: 'file' }),
+      s3: optionalSection('The S3-compatible store. Uploads under way lie below `root_path` until they are sent.', {
+        endpoint: optional(is.url(['https:', 'http:']), 'Its URL.', {
+          example: 'https://s3.example.org',
+          defaultDoc: "Amazon's for the region",
+        }),
+        region: value(S3_NAME, 'The region, or what the store calls so.', { default: 'us-east-1' }),
+        bucket: optional(S3_NAME, 'The bucket; it has to be there. Needed.', { example: 'hammerhead' }),
+        prefix: value(S3_PREFIX, 'Stands in front of the name of each object.', { default: '' }),
+        access_key: optional(S3_NAME, 'The id of the access key.', {
+          example: 'AKIAIOSFODNN7EXAMPLE',
+          defaultDoc: "what the machine's role or environment says",
+        }),
+        secret_key: secret('The secret of the access key.'),
+        path_style: value(is.boolean, 'Whether the bucket stands in the path, as most stores but Amazon want it.', {
+          default: true,
+        }),
+      }),
+    }),
     max_upload_size: value(is.size, 'The largest upload.', { default: '50MB', reloadable: true }),
     max_pending_uploads: value(is.integer(1, 10_000), 'Media ids that one user may have without content.', {
       default: 10,
@@ -186,6 +227,20 @@ export const schema = section('', {
         reloadable: true,
       }),
     }),
+    remote: section('Media of other servers, which are fetched when users here look at them.', {
+      max_size: value(is.size, 'Bytes that are kept, those used last; 0 for any number.', {
+        default: 0,
+        reloadable: true,
+      }),
+      user_burst: value(is.size, 'Bytes that one user, or one address, may have fetched at once; 0 for any number.', {
+        default: '500MB',
+        reloadable: true,
+      }),
+      user_per_second: value(is.size, 'Bytes a second that he may have fetched in the long run.', {
+        default: '100KB',
+        reloadable: true,
+      }),
+    }),
     previews: section('Previews of links: the server fetches pages that its users name.', {
       enabled: value(is.boolean, 'Whether to make any.', { default: true }),
       allowed_networks: value(is.listOf(is.network), 'Networks that may be reached although they are not public.', {
@@ -217,6 +272,21 @@ export const schema = section('', {
       },
       { default: [{ type: 'stdout', format: 'pretty', min_level: 'info' }] },
     ),
+  }),
+  presence: section('Who is online.', {
+    enabled: value(is.boolean, 'Whether users see it of those that they share a room with.', { default: true }),
+  }),
+  push: section('Notifications to devices that do not sync, by the push gateways that clients name.', {
+    enabled: value(is.boolean, 'Whether to send any.', { default: true }),
+    allow_http: value(is.boolean, 'Whether gateways may be without TLS: for development and private networks.', {
+      default: false,
+    }),
+    allowed_networks: value(is.listOf(is.network), 'Networks that may be reached although they are not public.', {
+      default: [],
+    }),
+    denied_networks: value(is.listOf(is.network), 'Networks that may not be reached although they are public.', {
+      default: [],
+    }),
   }),
   metrics: section('Prometheus metrics, on a listener of their own: they are not for everybody.', {
     enabled: value(is.boolean, 'Whether to serve /metrics.', { default: false }),

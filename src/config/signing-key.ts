@@ -32,6 +32,18 @@ export async function loadOrCreateSigningKey(path: string, random: Random): Prom
   return readSigningKey(await readFile(path, 'utf8'), path);
 }
 
+/** Reads the key of a server that has data already: it is never made anew. */
+export async function loadSigningKey(path: string): Promise<SigningKey> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new SigningKeyError(
+      `${path} can't be read, but the database was made with a signing key. Other servers know this server by it: put ` +
+        'the file back, from the original data_dir or from a backup',
+      { cause },
+    );
+  });
+  return readSigningKey(text, path);
+}
+
 export function makeSigningKey(random: Random): SigningKey {
   return createSigningKey(random.bytes(SEED_BYTES), random.alphanumeric(VERSION_LENGTH));
 }

@@ -36,6 +36,8 @@ export interface BuiltEvent {
   readonly text: string;
   /** Only in rooms of versions 1 and 2, where others refer to the event by id and hash. */
   readonly referenceHash: string | undefined;
+  /** The auth events by their numeric ids. */
+  readonly authNids: readonly number[];
 }
 
 /** What another event refers to. */
@@ -46,11 +48,7 @@ interface Referred {
 
 export function buildEvent(template: EventTemplate, snapshot: RoomSnapshot, context: BuildContext): BuiltEvent {
   const { version } = snapshot;
-  const authEvents: readonly Referred[] = selectAuthEvents(
-    { ...template, stateKey: template.stateKey },
-    snapshot,
-    version,
-  );
+  const authEvents = selectAuthEvents({ ...template, stateKey: template.stateKey }, snapshot, version);
   const prevEvents: readonly Referred[] = newestExtremities(snapshot);
   const refer = version.eventIds === 'server' ? toPair : toId;
   const givesRoomId = version.roomIdFromCreate && template.type === 'm.room.create';
@@ -73,6 +71,7 @@ export function buildEvent(template: EventTemplate, snapshot: RoomSnapshot, cont
   return {
     text: encodeCanonicalJson(signed.pdu),
     referenceHash: version.eventIds === 'server' ? signed.referenceHash : undefined,
+    authNids: authEvents.map(({ nid }) => nid),
     event: {
       eventId: signed.eventId,
       // A version 12 room is named by the hash of its create event.

@@ -7,7 +7,7 @@
  */
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { Event, JsonObject, StateEvent } from '../protocol/pdu.ts';
-import type { StoredEvent } from '../storage/events.ts';
+import type { RenderedText, StoredEvent } from '../storage/events.ts';
 import type { Membership } from './room-snapshot.ts';
 
 export interface EventReader {
@@ -21,20 +21,6 @@ export interface RenderableEvent extends StoredEvent {
   /** The reader's membership at the event, including what the event did to it; left out where it is not known. */
   readonly readerMembership?: Membership | undefined;
 }
-
-interface Fixed {
-  /** What this was made from, besides the event itself. */
-  readonly replaces: StoredEvent['replaces'];
-  readonly redactedBecause: StoredEvent['redactedBecause'];
-  /** The event without its closing brace, without `room_id` and `unsigned`. */
-  readonly head: string;
-  readonly room: string;
-  /** The members of `unsigned` that every reader gets, each after a comma. */
-  readonly unsigned: string;
-}
-
-// A cache by identity: an event that was redacted is another object, and so is what it replaced; nothing goes stale.
-const fixedParts = new WeakMap<Event, Fixed>();
 
 /** The JSON text of an event inside a sync answer, where the room is told by the place. */
 export function renderSyncEventText(event: RenderableEvent, reader: EventReader, now: number): string {
@@ -73,19 +59,32 @@ function stateFields(state: StateEvent): JsonObject {
   return { type, state_key: stateKey, sender, content, event_id: eventId, origin_server_ts: originServerTs };
 }
 
-function fixedPartOf(stored: StoredEvent): Fixed {
-  const { replaces, redactedBecause } = stored;
-  const known = fixedParts.get(stored.event);
-  if (known?.replaces === replaces && known?.redactedBecause === redactedBecause && known !== undefined) return known;
-  const fixed: Fixed = {
+/** A slot is believed only for the very objects that it was filled from: who redacts makes new ones. */
+function fixedPartOf(stored: StoredEvent): RenderedText {
+  const { event, replaces, redactedBecause, rendered } = stored;
+  const known = rendered?.text;
+  if (known?.event === event && known.replaces === replaces && known.redactedBecause === redactedBecause) return known;
+  const text: RenderedText = {
+    event,
     replaces,
     redactedBecause,
-    head: JSON.stringify(eventFields(stored.event)).slice(0, -1),
-    room: `,"room_id":${JSON.stringify(stored.event.roomId)}`,
+    head: headOf(event, rendered?.source?.event === event ? rendered.source.contentText : undefined),
+    room: `,"room_id":${JSON.stringify(event.roomId)}`,
     unsigned: JSON.stringify(sharedUnsigned(stored)).slice(1, -1),
   };
-  fixedParts.set(stored.event, fixed);
-  return fixed;
+  if (rendered !== undefined) rendered.text = text;
+  return text;
+}
+
+/** The same text as of `eventFields`, without parsing the content where its own text is at hand. */
+function headOf(event: Event, contentText: string | undefined): string {
+  if (contentText === undefined || event.redacts !== undefined) return JSON.stringify(eventFields(event)).slice(0, -1);
+  const { type, stateKey, sender, eventId, originServerTs } = event;
+  const state = stateKey === undefined ? '' : `,"state_key":${JSON.stringify(stateKey)}`;
+  return (
+    `{"type":${JSON.stringify(type)}${state},"sender":${JSON.stringify(sender)},"content":${contentText}` +
+    `,"event_id":${JSON.stringify(eventId)},"origin_server_ts":${originServerTs}`
+  );
 }
 
 function eventFields(event: Event): JsonObject {

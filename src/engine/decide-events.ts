@@ -9,16 +9,14 @@ import { checkAuth } from '../protocol/auth-rules.ts';
 import { checkCanonical } from '../protocol/canonical-json.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { ServerName } from '../protocol/ids.ts';
-import { serverNameOf } from '../protocol/ids.ts';
 import type { Event } from '../protocol/pdu.ts';
-import { canRedact } from '../protocol/power-levels.ts';
 import type { SigningKey } from '../protocol/signing.ts';
-import { type ClientTransaction, type ReplacedState, redactEvent, type TimelineEvent } from '../storage/events.ts';
-import type { PduRow } from '../storage/pdu-stream.ts';
+import type { ClientTransaction, TimelineEvent } from '../storage/events.ts';
 import { buildEvent } from './build-pdu.ts';
 import type { NidSource } from './nid-source.ts';
-import type { RoomSnapshot, StateEntry } from './room-snapshot.ts';
-import { type DeltaChange, extendChain, type StateChain } from './state-chain.ts';
+import { type DecidedEvent, type PlacedEvent, placeEvent, type RoomDraft } from './place-event.ts';
+import { appliedRedaction } from './redactions.ts';
+import type { StateChain } from './state-chain.ts';
 import type { EventTemplate } from './types.ts';
 
 export interface DecideContext {
@@ -31,18 +29,6 @@ export interface DecideContext {
   readonly transaction: ClientTransaction | undefined;
   /** The event that a redaction among the templates names, where this room has it. */
   readonly redacted: TimelineEvent | undefined;
-}
-
-export interface RoomDraft {
-  readonly head: RoomSnapshot;
-  /** Undefined only while no state event is decided. */
-  readonly chain: StateChain | undefined;
-}
-
-export interface DecidedEvent {
-  readonly nid: number;
-  readonly snapshot: RoomSnapshot;
-  readonly row: PduRow;
 }
 
 export interface Decision {
@@ -66,44 +52,24 @@ export async function decideEvents(
   return { events, chain };
 }
 
-interface OneDecision {
-  readonly event: DecidedEvent;
-  readonly chain: StateChain | undefined;
-}
-
-async function decideEvent(draft: RoomDraft, template: EventTemplate, context: DecideContext): Promise<OneDecision> {
+async function decideEvent(draft: RoomDraft, template: EventTemplate, context: DecideContext): Promise<PlacedEvent> {
   const { head } = draft;
   checkContent(template);
-  const { event, text, referenceHash } = buildEvent(template, head, context);
+  const { event, text, referenceHash, authNids } = buildEvent(template, head, context);
   checkSizes(event, text);
   const verdict = checkAuth(event, head, head.version);
   if (!verdict.allowed) throw new MatrixError('M_FORBIDDEN', verdict.reason);
-  const nid = await context.eventNids.take();
-  const extremity = { eventId: event.eventId, nid, prevEvents: event.prevEvents, depth: event.depth, referenceHash };
-  const moved = head.inRoom(event.roomId).withExtremity(extremity);
-  const placed = await placeState(draft, moved, { event, nid, referenceHash, context });
-  const redacts = appliedRedaction(event, head, context);
-  const snapshot = redacts === undefined ? placed.snapshot : withoutRedacted(placed.snapshot, redacts);
-  const replaced = event.stateKey === undefined ? undefined : head.get(event.type, event.stateKey);
-  const row: PduRow = {
-    stored: {
-      nid,
-      event,
-      version: head.version,
-      stateBefore: head.parts.stateNid,
-      stateAfter: snapshot.parts.stateNid,
-      replaces: replaced === undefined ? undefined : toReplaced(replaced),
-      redactedBecause: undefined,
-      transaction: context.transaction,
-    },
-    pduText: text,
-    replacesNid: replaced?.nid ?? null,
-    state: placed.state,
-    head: toHead(snapshot),
-    transaction: context.transaction,
-    redacts: redacts === undefined ? undefined : { nid: redacts.nid, eventId: redacts.event.eventId },
-  };
-  return { event: { nid, snapshot, row }, chain: placed.chain };
+  const { transaction, redacted, snapshotNids } = context;
+  return placeEvent(draft, {
+    nid: await context.eventNids.take(),
+    event,
+    text,
+    referenceHash,
+    authNids,
+    transaction,
+    redacts: redacted === undefined ? undefined : appliedRedaction(event, redacted, head),
+    snapshotNids,
+  });
 }
 
 /** https://spec.matrix.org/v1.19/client-server-api/#size-limits */
@@ -125,79 +91,4 @@ function checkSizes(event: Event, text: string): void {
       throw new MatrixError('M_TOO_LARGE', `Event types and state keys may have ${MAX_FIELD_BYTES} bytes at most`);
     }
   }
-}
-
-interface Placing {
-  readonly event: Event;
-  readonly nid: number;
-  readonly referenceHash: string | undefined;
-  readonly context: DecideContext;
-}
-
-interface PlacedState {
-  readonly snapshot: RoomSnapshot;
-  readonly chain: StateChain | undefined;
-  readonly state: PduRow['state'];
-}
-
-/** A state event that the rules allow is current at once: local events are decided on the newest state. */
-async function placeState(draft: RoomDraft, moved: RoomSnapshot, placing: Placing): Promise<PlacedState> {
-  const { event, nid } = placing;
-  if (event.stateKey === undefined) return { snapshot: moved, chain: draft.chain, state: undefined };
-  if (draft.chain === undefined) throw new Error('the chain is loaded before a state event is decided');
-  const snapshotNid = await placing.context.snapshotNids.take();
-  const change: DeltaChange = { added: nid, removed: draft.head.get(event.type, event.stateKey)?.nid };
-  const step = extendChain(draft.chain, snapshotNid, new Map([[`${event.type}\u0000${event.stateKey}`, change]]));
-  const { eventId, type, stateKey, sender, content, originServerTs } = event;
-  const entry: StateEntry = {
-    nid,
-    eventId,
-    type,
-    stateKey,
-    sender,
-    content,
-    originServerTs,
-    ...(placing.referenceHash === undefined ? {} : { referenceHash: placing.referenceHash }),
-  };
-  const membership = type === 'm.room.member' ? content['membership'] : undefined;
-  return {
-    snapshot: moved.withState(entry).withStateNid(snapshotNid),
-    chain: step.chain,
-    state: { snapshot: step.snapshot, membership: typeof membership === 'string' ? membership : undefined },
-  };
-}
-
-/**
- * The event that a redaction takes effect on: one of this room, redacted by who may redact or by a user of its sender's
- * server. https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions
- */
-function appliedRedaction(event: Event, head: RoomSnapshot, context: DecideContext): TimelineEvent | undefined {
-  const target = context.redacted;
-  if (event.type !== 'm.room.redaction' || target === undefined || event.redacts !== target.event.eventId)
-    return undefined;
-  if (target.redactedBecause !== undefined) return undefined;
-  const isSameServer = serverNameOf(event.sender) === serverNameOf(target.event.sender);
-  return isSameServer || canRedact(head, event.sender, head.version) ? target : undefined;
-}
-
-function withoutRedacted(snapshot: RoomSnapshot, target: TimelineEvent): RoomSnapshot {
-  const { stateKey, type } = target.event;
-  const entry = stateKey === undefined ? undefined : snapshot.get(type, stateKey);
-  if (entry?.nid !== target.nid) return snapshot;
-  return snapshot.withState({ ...entry, content: redactEvent(target.event, snapshot.version).content });
-}
-
-function toReplaced({ eventId, sender, content }: StateEntry): ReplacedState {
-  return { eventId, sender, content };
-}
-
-function toHead(snapshot: RoomSnapshot): PduRow['head'] {
-  const { stateNid, extremities, depth } = snapshot.parts;
-  if (stateNid === null) throw new Error('the first event of a room is its create event');
-  return {
-    roomId: snapshot.roomId,
-    forwardExtremities: extremities.map(({ nid }) => nid),
-    stateSnapshot: stateNid,
-    depth,
-  };
 }

@@ -6,9 +6,10 @@
  * hands out no turn.
  */
 import type { RoomId } from '../protocol/ids.ts';
-import type { ClientTransaction, TimelineEvent } from '../storage/events.ts';
+import { type ClientTransaction, type TimelineEvent, toStateChange } from '../storage/events.ts';
 import type { PduRow } from '../storage/pdu-stream.ts';
 import type { KnownTransaction } from '../storage/rooms.ts';
+import type { StateChangeRow } from '../storage/state-change-stream.ts';
 import type { Positioned } from '../storage/stream-table.ts';
 import type { RoomSnapshot } from './room-snapshot.ts';
 import { RoomTail } from './room-tail.ts';
@@ -126,6 +127,11 @@ export class RoomActor {
     if (row.redacts !== undefined) this.tail.redact(row.redacts, row.stored, row.stored.version);
     this.tail.append(event);
     return event;
+  }
+
+  /** What state resolution changed together with an event that was committed just before. */
+  onStateChanged({ position, row: { current } }: Positioned<StateChangeRow>): void {
+    if (current !== undefined) this.tail.append(toStateChange({ ...current, position }));
   }
 
   /**

@@ -7,9 +7,9 @@ import type { Random } from '../lib/random.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { createRoomId, type EventId, type RoomId, type ServerName } from '../protocol/ids.ts';
 import type { SigningKey } from '../protocol/signing.ts';
-import type { Database } from '../storage/database.ts';
+import type { Database, Transaction } from '../storage/database.ts';
 import { listTimeline, loadEventsById, type TimelineEvent, type TimelineRange } from '../storage/events.ts';
-import { pduStream } from '../storage/pdu-stream.ts';
+import { type PduRow, pduStream } from '../storage/pdu-stream.ts';
 import {
   insertRoom,
   listTransactions,
@@ -19,8 +19,10 @@ import {
   reserveSnapshotNids,
 } from '../storage/rooms.ts';
 import { listStateEntries, loadStateAt } from '../storage/state.ts';
+import { type StateChangeRow, stateChangeStream } from '../storage/state-change-stream.ts';
+import type { Positioned } from '../storage/stream-table.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
-import type { Committer, Fact } from '../streams/committer.ts';
+import type { Committer, CommitUnit, Fact } from '../streams/committer.ts';
 import type { Hub } from '../streams/hub.ts';
 import { type DecideContext, type Decision, decideEvents } from './decide-events.ts';
 import { createNidSource } from './nid-source.ts';
@@ -28,6 +30,7 @@ import { MAX_TRANSACTIONS_PER_DEVICE, RetiredError, RoomActor, type Turn } from 
 import { loadChain, loadRoomStarts } from './room-loader.ts';
 import { createRoomRegistry, type RoomRegistry } from './room-registry.ts';
 import { emptySnapshot, type RoomSnapshot } from './room-snapshot.ts';
+import type { RoomWriting } from './room-writing.ts';
 import type {
   CreateRoomRequest,
   RoomEngine,
@@ -52,7 +55,12 @@ export interface RoomEngineOptions {
 /** How often a send starts over because its room was dropped from memory meanwhile. */
 const MAX_TURN_ATTEMPTS = 5;
 
-export function createRoomEngine(options: RoomEngineOptions): RoomEngine & Disposable {
+export interface WritableRoomEngine extends RoomEngine, Disposable {
+  /** For the parts of the engine that write what other servers sent. */
+  readonly writing: RoomWriting;
+}
+
+export function createRoomEngine(options: RoomEngineOptions): WritableRoomEngine {
   const registry = createRoomRegistry({
     loadStarts: (roomIds) => loadRoomStarts(options.database, roomIds),
     maxBytes: options.maxRoomBytes,
@@ -64,6 +72,7 @@ export function createRoomEngine(options: RoomEngineOptions): RoomEngine & Dispo
     send: writer.send,
     createRoom: writer.createRoom,
     dropRoom: writer.dropRoom,
+    writing: writer.writing,
     [Symbol.dispose]: () => following[Symbol.dispose](),
   };
 }
@@ -72,6 +81,7 @@ interface Writer {
   send(request: SendRequest): Promise<readonly SentEvent[]>;
   createRoom(request: CreateRoomRequest): Promise<RoomSnapshot>;
   dropRoom: RoomEngine['dropRoom'];
+  readonly writing: RoomWriting;
   onCommitted(batch: CommittedBatch): void;
 }
 
@@ -113,17 +123,41 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
     return commit(turn.actor, decision, request.also);
   }
 
+  async function commitUnit(actor: RoomActor, unit: Omit<CommitUnit, 'chain'>): Promise<void> {
+    try {
+      await committer.commit({ ...unit, chain: actor });
+    } catch (cause) {
+      registry.drop(actor);
+      throw cause;
+    }
+  }
+
   function commit(actor: RoomActor, decision: Decision, also: SendRequest['also']): Pending {
     const facts: Fact[] = decision.events.map(({ row }) => ({ table: pduStream, row }) as Fact);
     const sent = decision.events.map(({ nid, row }) => ({ nid, eventId: row.stored.event.eventId }));
-    const committed = committer.commit({ facts, also, chain: actor }).then(
-      () => sent,
-      (cause: unknown) => {
-        registry.drop(actor);
-        throw cause;
-      },
-    );
-    return { committed };
+    return { committed: commitUnit(actor, { facts, also }).then(() => sent) };
+  }
+
+  /** Starts over where the room was dropped from memory meanwhile. */
+  async function inTurn<T>(roomId: RoomId, work: (turn: Turn) => Promise<T>): Promise<T | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      const actor = (await registry.load([roomId])).get(roomId);
+      if (actor === undefined) return undefined;
+      try {
+        return await actor.turn(work);
+      } catch (cause) {
+        if (!(cause instanceof RetiredError) || attempt >= MAX_TURN_ATTEMPTS) throw cause;
+      }
+    }
+  }
+
+  async function found(actor: RoomActor, work: () => Promise<unknown>): Promise<void> {
+    creating.set(actor.roomId, actor);
+    try {
+      await work();
+    } finally {
+      creating.delete(actor.roomId);
+    }
   }
 
   async function sendOnce(request: SendRequest, redacted: TimelineEvent | undefined): Promise<readonly SentEvent[]> {
@@ -179,45 +213,44 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
       const decision = { events: [...first.events, ...rest.events], chain: rest.chain };
       const actor = new RoomActor({ snapshot: head, lastPosition: 0, chain: undefined });
       await actor.turn(async (turn) => turn.advance(decision.events, decision.chain));
-      creating.set(head.roomId, actor);
       const room = { roomId: head.roomId, version, creator, createdAt: context.now, isPublic: request.isPublic };
-      try {
-        await commit(actor, decision, async (tx) => {
-          await Promise.all([insertRoom(tx, room), request.also?.(tx, head.roomId)]);
-        }).committed;
-      } finally {
-        creating.delete(head.roomId);
-      }
+      const also = (tx: Transaction) => Promise.all([insertRoom(tx, room), request.also?.(tx, head.roomId)]);
+      await found(actor, () => commit(actor, decision, also).committed);
       return actor.committed;
     },
 
     async dropRoom(roomId, work) {
-      for (let attempt = 1; ; attempt++) {
-        const actor = (await registry.load([roomId])).get(roomId);
-        if (actor === undefined) return work(undefined);
-        try {
-          return await actor.turn(async (turn) => {
-            // Behind all that the room has queued, since units of one chain are committed in order.
-            await committer.commit({ facts: [], chain: actor });
-            const isGone = await work(turn.head);
-            if (isGone) await forget(registry, actor);
-            return isGone;
-          });
-        } catch (cause) {
-          if (!(cause instanceof RetiredError) || attempt >= MAX_TURN_ATTEMPTS) throw cause;
-        }
-      }
+      const isGone = await inTurn(roomId, async (turn) => {
+        // Behind all that the room has queued, since units of one chain are committed in order.
+        await committer.commit({ facts: [], chain: turn.actor });
+        const isDropped = await work(turn.head);
+        if (isDropped) await forget(registry, turn.actor);
+        return isDropped;
+      });
+      return isGone ?? work(undefined);
     },
 
+    writing: { eventNids, snapshotNids, turn: inTurn, commit: commitUnit, found },
+
     onCommitted(batch) {
-      for (const committed of batch.rowsOf(pduStream)) {
-        const { roomId } = committed.row.head;
-        const created = creating.get(roomId);
-        if (created !== undefined && registry.get(roomId) === undefined) registry.add(created);
-        registry.get(roomId)?.onCommitted(committed);
+      const changes = batch.rowsOf(stateChangeStream);
+      const steps = batch.rowsOf(pduStream).map((row) => ({ position: row.position, apply: () => onEvent(row) }));
+      if (changes.length > 0) {
+        const onChange = (change: Positioned<StateChangeRow>): void =>
+          registry.get(change.row.roomId)?.onStateChanged(change);
+        steps.push(...changes.map((change) => ({ position: change.position, apply: () => onChange(change) })));
+        steps.sort((a, b) => a.position - b.position);
       }
+      for (const step of steps) step.apply();
     },
   };
+
+  function onEvent(committed: Positioned<PduRow>): void {
+    const { roomId } = committed.row.head;
+    const created = creating.get(roomId);
+    if (created !== undefined && registry.get(roomId) === undefined) registry.add(created);
+    registry.get(roomId)?.onCommitted(committed);
+  }
 }
 
 interface Pending {
@@ -265,7 +298,7 @@ function createReader(options: RoomEngineOptions, registry: RoomRegistry): Reade
   };
 }
 
-/** Reads what lies before the tail, and keeps the part next to it. */
+/** Reads what lies before the tail, all of which is in the range, and keeps the part next to it. */
 async function readThrough(
   { database }: RoomEngineOptions,
   tail: RoomActor['tail'],
@@ -273,13 +306,15 @@ async function readThrough(
 ): Promise<readonly TimelineEvent[]> {
   const isNewest = range.direction === 'backward' && range.before > tail.lastPosition;
   if (!isNewest) return listTimeline(database, range);
-  const from = tail.from;
-  const older = await listTimeline(database, { ...range, before: from + 1 });
-  if (tail.from === from) {
-    const isAll = older.length < range.limit;
-    tail.prepend(older.toReversed(), isAll ? range.after : (older.at(-1)?.position ?? from) - 1);
-  }
-  return tail.read(range) ?? listTimeline(database, range);
+  const { from, size } = tail;
+  const limit = range.limit - size;
+  const older = await listTimeline(database, { ...range, limit, before: from + 1 });
+  // Read only now: an event may have been redacted meanwhile, or the oldest may have fallen off.
+  const recent = tail.after(from);
+  if (tail.from !== from || recent === undefined) return listTimeline(database, range);
+  const isAll = older.length < limit;
+  tail.prepend(older.toReversed(), isAll ? range.after : (older.at(-1)?.position ?? from) - 1);
+  return [...recent.toReversed(), ...older].slice(0, range.limit);
 }
 
 async function findEvent(

@@ -48,9 +48,10 @@ async function withReferenceHashes(tx: Transaction, room: LoadedRoom): Promise<r
     room.version,
     room.extremities.map(({ nid }) => nid),
   );
-  return events.map(({ nid, event }) => ({
+  return events.map(({ nid, event, stateAfter }) => ({
     nid,
     eventId: event.eventId,
+    stateAfter,
     referenceHash: referenceHash(event.pdu, room.version),
   }));
 }

@@ -19,12 +19,14 @@ export interface StateEntry extends StateEvent {
 export interface Extremity {
   readonly eventId: EventId;
   readonly nid: number;
+  /** The snapshot of the state after it. */
+  readonly stateAfter: number | null;
   /** Only in rooms of versions 1 and 2. */
   readonly referenceHash?: string;
 }
 
 /** An event that becomes an extremity in the place of those it refers to. */
-export interface NewExtremity extends Pick<Extremity, 'eventId' | 'nid'> {
+export interface NewExtremity extends Pick<Extremity, 'eventId' | 'nid' | 'stateAfter'> {
   readonly prevEvents: readonly EventId[];
   readonly depth: number;
   readonly referenceHash: string | undefined;
@@ -104,13 +106,25 @@ export class RoomSnapshot implements StateView {
     });
   }
 
+  /** The snapshot without current state for the key. */
+  withoutState(type: string, stateKey: string): RoomSnapshot {
+    const { parts } = this;
+    if (type !== 'm.room.member') return this.#with({ others: parts.others.delete(keyOf(type, stateKey)) });
+    const before = this.membershipOf(stateKey);
+    return this.#with({
+      members: parts.members.delete(stateKey),
+      joinedCount: parts.joinedCount + change(before, undefined, 'join'),
+      invitedCount: parts.invitedCount + change(before, undefined, 'invite'),
+    });
+  }
+
   /** The snapshot in which the event is the only forward extremity beside those it does not refer to. */
   withExtremity(extremity: NewExtremity): RoomSnapshot {
     const referred = new Set<string>(extremity.prevEvents);
     const kept = this.parts.extremities.filter(({ eventId }) => !referred.has(eventId));
-    const { eventId, nid, referenceHash } = extremity;
+    const { eventId, nid, stateAfter, referenceHash } = extremity;
     return this.#with({
-      extremities: [...kept, { eventId, nid, ...(referenceHash === undefined ? {} : { referenceHash }) }],
+      extremities: [...kept, { eventId, nid, stateAfter, ...(referenceHash === undefined ? {} : { referenceHash }) }],
       depth: Math.max(this.parts.depth, extremity.depth),
     });
   }
@@ -118,6 +132,11 @@ export class RoomSnapshot implements StateView {
   /** The same under the room id that the create event gave (version 12). */
   inRoom(roomId: RoomId): RoomSnapshot {
     return roomId === this.roomId ? this : this.#with({ roomId });
+  }
+
+  /** The snapshot with other forward extremities, as a fork leaves them. */
+  withHead(head: Pick<RoomParts, 'extremities' | 'stateNid' | 'depth'>): RoomSnapshot {
+    return this.#with(head);
   }
 
   withStateNid(stateNid: number): RoomSnapshot {

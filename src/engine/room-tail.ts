@@ -9,6 +9,8 @@ import { redactEvent, type StoredEvent, type TimelineEvent, type TimelineRange }
 
 /** Enough for the default timeline of a sync several times over; about 2 KB an event. */
 const MAX_TAIL_EVENTS = 64;
+/** With what somebody read before them: the newest page of `/messages` fits in whole. */
+const MAX_READ_EVENTS = 128;
 
 export class RoomTail {
   #events: TimelineEvent[] = [];
@@ -29,12 +31,15 @@ export class RoomTail {
 
   append(event: TimelineEvent): void {
     this.#events.push(event);
-    if (this.#events.length > MAX_TAIL_EVENTS) this.#from = this.#events.shift()?.position ?? this.#from;
+    // Two for each that came: what was read shrinks away as it grows old.
+    for (let shift = 0; shift < 2 && this.#events.length > MAX_TAIL_EVENTS; shift++) {
+      this.#from = this.#events.shift()?.position ?? this.#from;
+    }
   }
 
   /** Puts what a query found right before the tail into it, oldest first; `from`: nothing lies between it and them. */
   prepend(events: readonly TimelineEvent[], from: number): void {
-    const room = MAX_TAIL_EVENTS - this.#events.length;
+    const room = MAX_READ_EVENTS - this.#events.length;
     const taken = room > 0 ? events.slice(-room) : [];
     if (taken.length === 0 && events.length > 0) return;
     this.#from = taken.length < events.length ? (events.at(-taken.length - 1)?.position ?? from) : from;
@@ -56,7 +61,7 @@ export class RoomTail {
   }
 
   find(eventId: EventId): TimelineEvent | undefined {
-    return this.#events.findLast(({ event }) => event.eventId === eventId);
+    return this.#events.findLast(({ event, isStateChange }) => event.eventId === eventId && isStateChange !== true);
   }
 
   /** All events after the position, or undefined where the tail does not reach back so far. */

@@ -17,6 +17,8 @@ import type { RoomEngine } from './types.ts';
 
 const VISIBILITY_TYPE = 'm.room.history_visibility';
 const MEMBER_TYPE = 'm.room.member';
+/** Events that servers send to tie the ends of forks together: no user means anything by them. */
+export const DUMMY_TYPE = 'org.matrix.dummy_event';
 
 export interface VisibleEvent extends TimelineEvent {
   /** The reader's membership at the event, including what the event did to it. */
@@ -60,6 +62,7 @@ interface Facts {
 const NO_STATE: Facts = { visibility: undefined, membership: undefined };
 
 function decide(event: TimelineEvent, facts: StateFacts, joinedUntil: number): VisibleEvent | undefined {
+  if (event.event.type === DUMMY_TYPE) return undefined;
   // Only a create event has a state after it and none before.
   const before = event.stateBefore === null ? NO_STATE : facts.at(event.stateBefore);
   const after = facts.at(event.stateAfter);

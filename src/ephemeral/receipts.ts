@@ -8,8 +8,8 @@ import type { Clock } from '../lib/clock.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
-import { isJsonObject } from '../protocol/json-value.ts';
 import type { Event } from '../protocol/pdu.ts';
+import { MAX_RELATION_HOPS, nextInChain, threadOf } from '../protocol/threads.ts';
 import { accountDataStream, loadAccountData } from '../storage/account-data.ts';
 import type { Transaction } from '../storage/database.ts';
 import { loadReceiptPosition, type ReceiptType, receiptStream } from '../storage/receipts.ts';
@@ -104,39 +104,27 @@ export function createReceipts({ database, committer, rooms, clock }: ReceiptsOp
   };
 }
 
-const MAIN_THREAD = 'main';
-/** As the spec recommends. */
-const MAX_RELATION_HOPS = 3;
-
 function checkThreadId({ type, threadId }: Marker): void {
   if (threadId === undefined) return;
   if (threadId === '') throw new MatrixError('M_INVALID_PARAM', 'thread_id must not be empty');
   if (type === 'm.fully_read') throw new MatrixError('M_INVALID_PARAM', 'm.fully_read has no thread_id');
 }
 
-async function checkThread(rooms: ReceiptRooms, event: Event, threadId: string): Promise<void> {
-  // A thread's root is in the main timeline, yet clients also mark the thread as read up to it.
-  if (threadId === event.eventId) return;
-  const thread = await findThread(rooms, event);
-  if (thread !== threadId) throw new MatrixError('M_INVALID_PARAM', 'The event is not in this thread');
-}
-
-/** The thread that an event is in, directly or through what it relates to. */
-async function findThread(rooms: ReceiptRooms, start: Event): Promise<string> {
-  let event: Event | undefined = start;
-  for (let hop = 0; hop < MAX_RELATION_HOPS && event !== undefined; hop++) {
-    const relation = relationOf(event);
-    if (relation === undefined) return MAIN_THREAD;
-    if (relation.type === 'm.thread') return relation.eventId;
-    event = (await loadEvent(rooms, event.roomId, relation.eventId))?.event;
+/**
+ * Whether a receipt makes sense: for the main timeline only events that are in no thread, for a thread its root, its
+ * events, and whatever relates to one of them (a reaction, an edit).
+ */
+async function checkThread(rooms: ReceiptRooms, start: Event, threadId: string): Promise<void> {
+  const chain = [start];
+  for (let event = start; chain.length <= MAX_RELATION_HOPS; ) {
+    const next = nextInChain(event);
+    const placed = next === undefined ? undefined : await loadEvent(rooms, event.roomId, next);
+    if (placed === undefined) break;
+    event = placed.event;
+    chain.push(event);
   }
-  return MAIN_THREAD;
-}
-
-function relationOf({ content }: Event): { readonly type: unknown; readonly eventId: string } | undefined {
-  const relation = content['m.relates_to'];
-  if (!isJsonObject(relation) || typeof relation['event_id'] !== 'string') return undefined;
-  return { type: relation['rel_type'], eventId: relation['event_id'] };
+  const isRelated = chain.some(({ eventId }) => eventId === threadId) || threadOf(chain) === threadId;
+  if (!isRelated) throw new MatrixError('M_INVALID_PARAM', 'The event is not in this thread');
 }
 
 function loadEvent(rooms: ReceiptRooms, roomId: RoomId, eventId: string): Promise<PlacedEvent | undefined> {

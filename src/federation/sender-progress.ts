@@ -16,8 +16,8 @@ import {
 import { saveFollowerPosition } from '../storage/stream-followers.ts';
 import type { DestinationQueue } from './destination-queue.ts';
 
-/** The name under which the sender's position is stored. */
-export const FOLLOWER = 'federation';
+/** The name under which the sender's position is stored: one for each writer, whose positions are its own. */
+export const followerOf = (writerId: number): string => `federation:${writerId}`;
 
 export interface SenderProgress {
   /** The newest event of a room that goes to other servers. */
@@ -66,7 +66,7 @@ export function createSenderProgress(options: SenderProgressOptions): SenderProg
       if (owed.length > 0) await insertOwedEvents(tx, owed);
       if (rows.length > 0) await saveDestinations(tx, rows);
       if (sent.length > 0) await deleteOwedEvents(tx, sent.map(toSent));
-      await saveFollowerPosition(tx, { name: FOLLOWER, writerId, position });
+      await saveFollowerPosition(tx, followerOf(writerId), position);
     });
     // What changed while this was written is newer, and stays for the next time.
     for (const { roomId, position: at } of moved) if (rooms.get(roomId) === at) rooms.delete(roomId);

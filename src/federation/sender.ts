@@ -24,7 +24,7 @@ import type { EduQueue } from './edu-queue.ts';
 import { createFanOut } from './fan-out.ts';
 import { FederationError } from './federation-error.ts';
 import type { RoomServers } from './room-servers.ts';
-import { createSenderProgress, FOLLOWER } from './sender-progress.ts';
+import { createSenderProgress, followerOf } from './sender-progress.ts';
 import type { ServerPolicy } from './server-policy.ts';
 import { type EduSource, listStoredEdus, type StoredEdus } from './stored-edus.ts';
 import { createTransaction, encodePdu, MAX_EDUS, MAX_PDUS, type OutgoingPdu, type Transaction } from './transaction.ts';
@@ -77,9 +77,8 @@ const FAULT_PAUSE_MS = 1_000;
 export async function createSender(options: SenderOptions): Promise<Sender> {
   const { database, committer, hub } = options;
   const rows = await listUnsettledDestinations(database);
-  const follower = { name: FOLLOWER, writerId: committer.writerId };
   // A server that never sent anything has nothing to send of what was before.
-  const position = (await loadFollowerPosition(database, follower)) ?? committer.position;
+  const position = (await loadFollowerPosition(database, followerOf(committer.writerId))) ?? committer.position;
   const sender = new FederationSender(options, { rows, position });
   sender.start(hub);
   return sender;

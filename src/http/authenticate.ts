@@ -2,7 +2,8 @@
  * From an access token to the requester. What a token stands for is cached for a minute, and forgotten at once on logout,
  * locking or deactivation, so that a request normally costs no database access.
  *
- * Invariant: an answer of the database that was asked before a token was forgotten is never cached.
+ * Invariant: an answer of the database that was asked before a token was forgotten is never cached; requests that wait
+ * while their token is forgotten are told.
  *
  * https://spec.matrix.org/v1.19/client-server-api/#client-authentication
  */
@@ -53,6 +54,9 @@ export interface Credentials {
   readonly client: { readonly ip: string; readonly userAgent: string };
 }
 
+/** Undefined stands for all devices of the account. */
+type ForgetFollower = (accountId: number, deviceIds: ReadonlySet<string> | undefined) => void;
+
 type Demands = Pick<Endpoint, 'auth' | 'guests' | 'allowLocked'>;
 
 interface Cached {
@@ -72,6 +76,7 @@ export class Authenticator {
   readonly #cache: Lru<string, Cached>;
   /** The cached tokens of each account. */
   readonly #tokens = new Map<number, Set<string>>();
+  readonly #followers: ForgetFollower[] = [];
   #forgotten = 0;
 
   constructor(options: AuthenticatorOptions) {
@@ -120,6 +125,19 @@ export class Authenticator {
       const deviceId = this.#cache.peek(token)?.record.deviceId;
       if (deviceIds === undefined || deviceId === undefined || deviceIds.has(deviceId)) this.#drop(accountId, token);
     }
+    for (const tell of this.#followers) tell(accountId, deviceIds);
+  }
+
+  /** `follower` is told of each call of `forget` from now on. */
+  onForgotten(follower: ForgetFollower): void {
+    this.#followers.push(follower);
+  }
+
+  /** Whatever was changed past us counts from the next request on. */
+  forgetAll(): void {
+    this.#forgotten += 1;
+    this.#cache.clear();
+    this.#tokens.clear();
   }
 
   #keep(token: string, cached: Cached): void {

@@ -13,6 +13,9 @@ import { hasOddNumbers, type OddNumbers, parseJson, parseJsonWithOddNumbers } fr
 /** Room for an event of 64 KiB whose text is escaped, with a margin; endpoints that carry more say so. */
 export const DEFAULT_BODY_LIMIT = 512 * 1024;
 
+/** For a body of JSON to arrive: a megabyte at modem speed. */
+const BODY_TIMEOUT_MS = 180_000;
+
 export interface ReadBody {
   /** What the endpoint's handler gets. */
   readonly value: unknown;
@@ -106,6 +109,7 @@ async function readBytes(request: IncomingMessage, limit: number): Promise<Buffe
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    const timer = setTimeout(() => reject(tooSlow()), BODY_TIMEOUT_MS);
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size <= limit) {
@@ -117,15 +121,21 @@ async function readBytes(request: IncomingMessage, limit: number): Promise<Buffe
       reject(tooLarge(limit));
     });
     request.on('end', () => {
+      clearTimeout(timer);
       const [only, ...more] = chunks;
       resolve(only === undefined ? Buffer.alloc(0) : more.length === 0 ? only : Buffer.concat(chunks, size));
     });
     request.on('error', reject);
     // Comes after every request: the error, which costs a stack trace, is made only where the body did not end.
     request.on('close', () => {
+      clearTimeout(timer);
       if (!request.complete) reject(new MatrixError('M_UNKNOWN', 'The request ended early', { status: 400 }));
     });
   });
+}
+
+function tooSlow(): MatrixError {
+  return new MatrixError('M_UNKNOWN', 'The body took too long', { status: 408, headers: { connection: 'close' } });
 }
 
 function tooLarge(limit: number): MatrixError {

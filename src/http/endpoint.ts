@@ -46,7 +46,10 @@ export interface RequestContext {
   readonly userAgent: string;
   /** A request header by its lower-case name; several of one name are joined. */
   header(name: string): string | undefined;
-  /** Aborted when the client goes away (reason 'gone') or the server stops ('shutdown'): long polls then answer at once. */
+  /**
+   * Aborted when the client goes away (reason 'gone'), its session may have ended ('revoked') or the server stops
+   * ('shutdown'): long polls then answer at once.
+   */
   readonly signal: AbortSignal;
   readonly logger: Logger;
 }

@@ -31,7 +31,7 @@ export interface RequestSummary {
 }
 
 export interface RequestHandlerOptions {
-  readonly authenticator: Pick<Authenticator, 'authenticate'>;
+  readonly authenticator: Pick<Authenticator, 'authenticate'> & Partial<Pick<Authenticator, 'onForgotten'>>;
   /** For endpoints with auth `server`. */
   readonly serverAuthenticator?: ServerAuthenticator | undefined;
   readonly rateLimiter: RateLimiter;
@@ -56,6 +56,8 @@ const CORS_HEADERS: AnswerHeaders = {
   'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
   'access-control-allow-headers': 'X-Requested-With, Content-Type, Authorization',
 };
+/** Why a handler's signal was aborted: its requester may have lost the right to the answer. */
+const REVOKED = 'revoked';
 /** Browsers ask again after this; Chromium's own upper bound is two hours. */
 const PREFLIGHT = new Answer(204, '', { headers: { 'access-control-max-age': '7200' } });
 const WRONG_METHOD = new MatrixError('M_UNRECOGNIZED', 'This endpoint does not take that method', { status: 405 });
@@ -63,6 +65,12 @@ const STOPPING = new MatrixError('M_UNKNOWN', 'The server is stopping', {
   status: 503,
   headers: { 'retry-after': '5' },
 });
+
+/** A request whose handler waits on its signal. */
+interface Waiting {
+  readonly controller: AbortController;
+  readonly requester: Requester | undefined;
+}
 
 /** What is known of a request by the time that it fails. */
 interface Seen {
@@ -73,8 +81,7 @@ interface Seen {
 
 export class RequestHandler {
   readonly #options: RequestHandlerOptions;
-  /** Of requests whose handler waits on its signal. */
-  readonly #waiting = new Set<AbortController>();
+  readonly #waiting = new Set<Waiting>();
   /** Tells the requests of this process from those before. */
   readonly #idPrefix: string;
   #count = 0;
@@ -83,6 +90,7 @@ export class RequestHandler {
   constructor(options: RequestHandlerOptions) {
     this.#options = options;
     this.#idPrefix = options.random.alphanumeric(6);
+    options.authenticator.onForgotten?.((accountId, deviceIds) => this.#release(accountId, deviceIds));
   }
 
   handle(routed: RoutedRequest): void {
@@ -114,7 +122,15 @@ export class RequestHandler {
   /** From now on requests are refused, and those that wait are told. */
   stop(): void {
     this.#isStopping = true;
-    for (const controller of this.#waiting) controller.abort('shutdown');
+    for (const { controller } of this.#waiting) controller.abort('shutdown');
+  }
+
+  /** Who waits with a token that may have become invalid waits no longer. */
+  #release(accountId: number, deviceIds: ReadonlySet<string> | undefined): void {
+    for (const { controller, requester } of this.#waiting) {
+      if (requester?.accountId !== accountId) continue;
+      if (deviceIds === undefined || deviceIds.has(requester.deviceId)) controller.abort(REVOKED);
+    }
   }
 
   /** As `#answer`, and tells the endpoint's keeper of records how it ended. */
@@ -133,10 +149,11 @@ export class RequestHandler {
     const { request, params, query } = routed;
     const { authenticator, rateLimiter } = this.#options;
     let requester: Requester | undefined;
+    const { authorization } = request.headers;
+    const queryToken = typeof query['access_token'] === 'string' ? query['access_token'] : undefined;
+    const authenticate = () => authenticator.authenticate({ authorization, queryToken, client: context }, endpoint);
     if (endpoint.auth !== 'none') {
-      const { authorization } = request.headers;
-      const queryToken = typeof query['access_token'] === 'string' ? query['access_token'] : undefined;
-      const result = authenticator.authenticate({ authorization, queryToken, client: context }, endpoint);
+      const result = authenticate();
       requester = result instanceof Promise ? await result : result;
     }
     context.seen.requester = requester;
@@ -146,7 +163,16 @@ export class RequestHandler {
     }
     const body = await readBody(endpoint, request);
     context.seen.body = body?.value;
-    return endpoint.run({ context, path, rawParams: params, rawQuery: query, body, requester, origin: undefined });
+    const exchange = { context, path, rawParams: params, rawQuery: query, body, requester, origin: undefined };
+    const result = await endpoint.run(exchange);
+    // The token was good when the request came; the answer goes to whoever it belongs to now.
+    try {
+      if (context.isRevoked) await authenticate();
+    } catch (cause) {
+      discard(result);
+      throw cause;
+    }
+    return result;
   }
 
   /** A signature covers the body too: the header is judged first, as far as it goes, then the body is read. */
@@ -192,8 +218,8 @@ export class RequestHandler {
         if (request.method === 'HEAD') response.end();
         else body.pipe(response);
       }
-    } else if (typeof body === 'object' && !Buffer.isBuffer(body)) {
-      body.destroy();
+    } else {
+      discard(answer);
     }
     context.finish();
     const took = this.#options.clock.monotonic() - context.startedAt;
@@ -213,6 +239,11 @@ function readBody(endpoint: Endpoint, request: IncomingMessage): Promise<ReadBod
   return endpoint.readBody?.(request);
 }
 
+/** An answer that nobody gets must not keep its file open. */
+function discard({ body }: Answer): void {
+  if (typeof body === 'object' && !Buffer.isBuffer(body)) body.destroy();
+}
+
 function withAllow(methods: Methods): MatrixError {
   return new MatrixError('M_UNRECOGNIZED', WRONG_METHOD.message, {
     status: WRONG_METHOD.status,
@@ -224,7 +255,7 @@ interface ContextParts {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly requestId: string;
-  readonly waiting: Set<AbortController>;
+  readonly waiting: Set<Waiting>;
   readonly options: RequestHandlerOptions;
 }
 
@@ -240,7 +271,7 @@ class Context implements RequestContext {
   readonly #parts: ContextParts;
   #ip: string | undefined;
   #logger: Logger | undefined;
-  #controller: AbortController | undefined;
+  #waiting: Waiting | undefined;
 
   constructor(parts: ContextParts) {
     this.#parts = parts;
@@ -274,17 +305,21 @@ class Context implements RequestContext {
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
+    if (this.#waiting === undefined) {
       const controller = new AbortController();
-      this.#controller = controller;
-      this.#parts.waiting.add(controller);
+      this.#waiting = { controller, requester: this.seen.requester };
+      this.#parts.waiting.add(this.#waiting);
       if (this.response.destroyed) controller.abort('gone');
       this.response.once('close', () => controller.abort('gone'));
     }
-    return this.#controller.signal;
+    return this.#waiting.controller.signal;
+  }
+
+  get isRevoked(): boolean {
+    return this.#waiting?.controller.signal.reason === REVOKED;
   }
 
   finish(): void {
-    if (this.#controller !== undefined) this.#parts.waiting.delete(this.#controller);
+    if (this.#waiting !== undefined) this.#parts.waiting.delete(this.#waiting);
   }
 }

@@ -12,6 +12,9 @@ import { NO_ODD_NUMBERS, type ReadBody } from './body.ts';
 /** Stands in the place of a body schema. */
 export const RAW_BODY = 'raw';
 
+/** Without a byte: whoever uploads over a bad line gets this long to come back. */
+const IDLE_TIMEOUT_MS = 120_000;
+
 export interface RawBody {
   readonly contentType: string | undefined;
   /** What the client announced; undefined for chunked bodies. */
@@ -28,6 +31,7 @@ export function readRawBody(request: IncomingMessage): Promise<ReadBody> {
 }
 
 async function* readChunks(request: IncomingMessage): AsyncGenerator<Buffer> {
+  request.setTimeout(IDLE_TIMEOUT_MS, () => request.destroy());
   try {
     // Destroying the request would cut the connection before the answer is out.
     yield* request.iterator({ destroyOnReturn: false });

@@ -9,17 +9,22 @@ import type { Logger } from '../lib/logger.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import {
   claimJobs,
+  deleteJob,
   finishJob,
   hasActiveJob,
   insertJob,
+  insertOrRepeatJob,
   type Job,
   type JobData,
   type JobEnd,
   listJobs,
   loadJob,
   loadNextDue,
+  type NewJob,
   requestCancel,
+  requeueInterruptedJob,
   requeueInterruptedJobs,
+  requeueJob,
   retryJob,
   saveJobStep,
 } from '../storage/jobs.ts';
@@ -38,6 +43,8 @@ export interface JobKind {
   step(job: Job): Promise<JobStep>;
   /** How often in a row a step may fail before the job does. */
   readonly maxAttempts: number;
+  /** Whether it leaves no record when it succeeds: for what users cause all the time. */
+  readonly isRoutine?: boolean;
 }
 
 /** Thrown by a step that would fail again however often it is tried. */
@@ -58,6 +65,8 @@ export interface Jobs extends AsyncDisposable {
   start(): Promise<void>;
   /** In the caller's transaction, who calls `wake` afterwards. Undefined where such a job is under way. */
   add(tx: Transaction, request: JobRequest): Promise<number | undefined>;
+  /** As `add`; where such a job has begun, it is done once more when it ends, since what it saw may be out of date. */
+  addAgain(tx: Transaction, request: JobRequest): Promise<number>;
   /** Looks for jobs that are due. */
   wake(): void;
   /** Resolves when the job has ended. */
@@ -90,11 +99,17 @@ const MAX_RETRY_MS = 60_000;
 export function createJobs(options: JobsOptions): Jobs {
   const { database, clock } = options;
   const runner = new JobRunner(options);
+  const newJob = ({ delay = 0, ...request }: JobRequest): NewJob => {
+    const now = clock.now();
+    return { ...request, createdAt: now, runAfter: now + delay };
+  };
   return {
     start: () => runner.start(),
-    add(tx, { delay = 0, ...request }) {
-      const now = clock.now();
-      return insertJob(tx, { ...request, createdAt: now, runAfter: now + delay });
+    add(tx, request) {
+      return insertJob(tx, newJob(request));
+    },
+    addAgain(tx, request) {
+      return insertOrRepeatJob(tx, newJob(request));
     },
     wake: () => runner.wake(),
     wait: (jobId) => runner.wait(jobId),
@@ -122,6 +137,7 @@ class JobRunner {
   readonly #waiters = new Map<number, Waiter[]>();
   #looking: Promise<void> | undefined;
   #lookAgain = false;
+  readonly #stopping = Promise.withResolvers<void>();
   #timer: Disposable | undefined;
   #state: 'new' | 'started' | 'stopped' = 'new';
 
@@ -138,6 +154,7 @@ class JobRunner {
 
   async stop(): Promise<void> {
     this.#state = 'stopped';
+    this.#stopping.resolve();
     this.#timer?.[Symbol.dispose]();
     for (const waiters of this.#waiters.values()) {
       for (const { reject } of waiters)
@@ -198,17 +215,33 @@ class JobRunner {
   #run(job: Job): void {
     const running = this.#runSteps(job)
       .catch((cause: unknown) => {
-        // The database is away: the job is still marked as running, and goes on after the next start or look.
+        // The database is away, and the job still marked as running: nobody else will take it up.
         this.#options.logger.error(
           { cause, jobId: job.jobId, kind: job.kind },
           'a background job could not be recorded',
         );
+        return this.#requeue(job.jobId);
       })
       .finally(() => {
         this.#running.delete(job.jobId);
         this.wake();
       });
     this.#running.set(job.jobId, running);
+  }
+
+  /** Until the database is back, or this process stops: then the next start does it. */
+  async #requeue(jobId: number): Promise<void> {
+    const { database, clock, logger } = this.#options;
+    while (this.#state === 'started') {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      using _timer = clock.after(FIRST_RETRY_MS, resolve);
+      await Promise.race([promise, this.#stopping.promise]);
+      try {
+        return await requeueInterruptedJob(database, jobId);
+      } catch (cause) {
+        logger.warn({ cause, jobId }, 'a background job could not be taken up again');
+      }
+    }
   }
 
   async #runSteps(started: Job): Promise<void> {
@@ -229,6 +262,8 @@ class JobRunner {
       const cancelRequested = await saveJobStep(database, job.jobId, { cursor, progress });
       logger.info({ jobId: job.jobId, kind: job.kind, subject: job.subject, ...progress }, 'background job');
       job = { ...job, cursor, progress, cancelRequested, attempts: 0 };
+      // A long job must not keep a short one waiting until its end.
+      if (this.#running.size >= MAX_RUNNING) return requeueJob(database, job.jobId, this.#options.clock.now());
     }
   }
 
@@ -243,11 +278,13 @@ class JobRunner {
   }
 
   async #end(job: Job, end: Pick<JobEnd, 'state' | 'error'>): Promise<void> {
-    const { database, clock, logger } = this.#options;
+    const { database, clock, logger, kinds } = this.#options;
     const { jobId, kind, subject, progress } = job;
     const finishedAt = clock.now();
-    await finishJob(database, jobId, { ...end, progress, finishedAt });
-    logger.info({ jobId, kind, subject, ...end, ...progress }, 'background job ended');
+    const hasEnded = await finishJob(database, jobId, { ...end, progress, finishedAt });
+    logger.info({ jobId, kind, subject, ...end, ...progress, hasEnded }, 'background job ended');
+    if (!hasEnded) return;
+    if (end.state === 'done' && kinds[kind]?.isRoutine === true) await deleteJob(database, jobId);
     this.tell({ ...job, ...end, finishedAt });
   }
 }

@@ -6,7 +6,12 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Database } from '../storage/database.ts';
 import type { MediaKind } from '../storage/media.ts';
-import { deleteUnaccessedMedia, deleteUnusedMedia } from '../storage/media-deletion.ts';
+import {
+  deleteOldestRemoteMedia,
+  deleteUnaccessedMedia,
+  deleteUnusedMedia,
+  loadRemoteBytes,
+} from '../storage/media-deletion.ts';
 import { deleteExpiredPreviews } from '../storage/media-previews.ts';
 import { deleteStrayThumbnails } from '../storage/media-thumbnails.ts';
 import { collectFiles, collectNotedFiles } from './collect-files.ts';
@@ -16,6 +21,8 @@ export interface Retention {
   /** Milliseconds since the last access; 0 to keep media for ever. */
   readonly localMedia: number;
   readonly remoteMedia: number;
+  /** Bytes of remote media that are kept, those used last; 0 for any number. */
+  readonly maxRemoteBytes: number;
 }
 
 export interface CleanerOptions {
@@ -72,7 +79,7 @@ async function clean(options: CleanerOptions, isStopped: () => boolean): Promise
   const expiredBefore = now - UPLOAD_GRACE_MS;
   const unused = await repeat(isStopped, () => deleteUnusedMedia(database, { expiredBefore, limit: BATCH }));
   await deleteExpiredPreviews(database, now);
-  const { localMedia, remoteMedia } = options.retention();
+  const { localMedia, remoteMedia, maxRemoteBytes } = options.retention();
   const lifetimes: readonly [MediaKind, number][] = [
     ['external', EXTERNAL_LIFETIME_MS],
     ['remote', remoteMedia],
@@ -83,11 +90,13 @@ async function clean(options: CleanerOptions, isStopped: () => boolean): Promise
     if (lifetime === 0) continue;
     unaccessed += await repeat(isStopped, () => deleteUnaccessed(options, { kind, before: now - lifetime, now }));
   }
+  if (maxRemoteBytes > 0) unaccessed += await shrinkRemote(options, maxRemoteBytes, isStopped);
   await deleteStrayThumbnails(database, now);
   const failures = isStopped() ? 0 : await collectNotedFiles(options);
+  const abandoned = await options.store.clearAbandoned();
   // Mostly there is nothing to do, and nothing to say.
-  const level = unused + unaccessed + failures > 0 ? 'info' : 'debug';
-  logger[level]({ unused, unaccessed, failures }, 'cleaned up media');
+  const level = unused + unaccessed + failures + abandoned > 0 ? 'info' : 'debug';
+  logger[level]({ unused, unaccessed, failures, abandoned }, 'cleaned up media');
 }
 
 async function deleteUnaccessed(
@@ -100,6 +109,24 @@ async function deleteUnaccessed(
     deleted.flatMap(({ sha256 }) => (sha256 === null ? [] : [sha256])),
   );
   return deleted.length;
+}
+
+/** Removes what was used longest ago, until the rest fits. */
+async function shrinkRemote(options: CleanerOptions, maxBytes: number, isStopped: () => boolean): Promise<number> {
+  let excess = (await loadRemoteBytes(options.database)) - maxBytes;
+  let count = 0;
+  while (excess > 0 && !isStopped()) {
+    const batch = { excess, now: options.clock.now(), limit: BATCH };
+    const deleted = await deleteOldestRemoteMedia(options.database, batch);
+    if (deleted.length === 0) break;
+    await collectFiles(
+      options,
+      deleted.map(({ sha256 }) => sha256),
+    );
+    for (const { size } of deleted) excess -= size;
+    count += deleted.length;
+  }
+  return count;
 }
 
 /** Until a batch is not full. */

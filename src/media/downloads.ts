@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import type { ServerName } from '../protocol/ids.ts';
+import type { ServerName, UserId } from '../protocol/ids.ts';
 import type { Database } from '../storage/database.ts';
 import { loadMedia, type MediaKey, type MediaRow, updateMediaAccess } from '../storage/media.ts';
 import { UNKNOWN_TYPE } from './content-type.ts';
@@ -22,6 +22,8 @@ export type UnauthenticatedAccess = 'allowed' | 'frozen' | 'denied';
 export interface FindOptions {
   readonly isAuthenticated: boolean;
   readonly allowRemote: boolean;
+  /** The user, or the address of a client without a token. */
+  readonly payer: string;
   /** How long to wait for an upload that was announced. */
   readonly timeoutMs: number;
   /** Aborted when the client leaves. */
@@ -33,13 +35,15 @@ export interface FoundMedia extends MediaKey {
   readonly size: number;
   readonly contentType: string;
   readonly fileName: string | null;
+  /** Who uploaded it, which this server tells others of its kind; null for external media, and where it is not known. */
+  readonly userId: UserId | null;
   readonly isRemote: boolean;
 }
 
 export interface Downloads {
   /** Throws M_NOT_FOUND or M_NOT_YET_UPLOADED where there is nothing to be had. */
   find(key: MediaKey, options: FindOptions): Promise<FoundMedia>;
-  open(media: Pick<FoundMedia, 'sha256'>, range?: ByteRange): Promise<Readable>;
+  open(media: Pick<FoundMedia, 'sha256' | 'size'>, range?: ByteRange): Promise<Readable | Buffer>;
 }
 
 export interface DownloadsOptions {
@@ -55,6 +59,8 @@ export interface DownloadsOptions {
   readonly frozenAt: number;
 }
 
+/** What is read at once instead of streamed: little enough to wait in memory for a slow client. */
+const MAX_READ_BYTES = 64 * 1024;
 /** The last access is written at most this often: it decides about months. */
 const ACCESS_RESOLUTION_MS = 60 * 60 * 1000;
 
@@ -70,12 +76,13 @@ export function createDownloads(options: DownloadsOptions): Downloads {
           logger.warn({ err: cause, ...key }, 'could not note an access to media'),
         );
       }
-      const { sha256, size, fileName } = media;
+      const { sha256, size, fileName, userId } = media;
       const contentType = media.contentType ?? UNKNOWN_TYPE;
-      return { ...key, sha256, size, contentType, fileName, isRemote: media.kind === 'remote' };
+      return { ...key, sha256, size, contentType, fileName, userId, isRemote: media.kind === 'remote' };
     },
-    async open({ sha256 }, range) {
-      const content = await store.open(sha256, range);
+    async open({ sha256, size }, range = { start: 0, end: size - 1 }) {
+      const isSmall = size > 0 && range.end - range.start < MAX_READ_BYTES;
+      const content = await (isSmall ? store.read(sha256, range) : store.open(sha256, size > 0 ? range : undefined));
       if (content !== undefined) return content;
       logger.error({ sha256 }, 'a media file is missing');
       throw notFound();
@@ -91,7 +98,7 @@ async function locate(options: DownloadsOptions, key: MediaKey, request: FindOpt
   if (media !== undefined || key.origin === serverName || !request.allowRemote) return media;
   // What would be fetched now is new, and so not for everybody: others must not fill our disk either.
   if (!request.isAuthenticated && options.unauthenticatedAccess() !== 'allowed') return undefined;
-  const isThere = await options.remote.fetch(key, request.timeoutMs);
+  const isThere = await options.remote.fetch(key, request);
   return isThere ? loadMedia(database, key) : undefined;
 }
 

@@ -2,19 +2,18 @@
  * Media as files below one folder: `ab/cd/<sha256>`, two levels of 256 folders. A file is written below `tmp`, flushed,
  * renamed, and then its folder is flushed: after a crash a name in its place has its whole content.
  */
-import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Random } from '../lib/random.ts';
-import { type ByteRange, type MediaStore, type StagedFile, TooLargeError } from './store.ts';
+import { createSpool, FOLDER_MODE } from './spool.ts';
+import { type ByteRange, checkFileName, isFileName, type MediaStore } from './store.ts';
 
-/** Fewer, larger reads: half the system calls of the default for a fourth of a megabyte per download. */
-const READ_BYTES = 256 * 1024;
-const FILE_MODE = 0o600;
-const FOLDER_MODE = 0o700;
-const SHA256 = /^[0-9a-f]{64}$/;
+/** Fewer, larger reads: half the system calls of the default. */
+const READ_BYTES = 128 * 1024;
+const SHARD = /^[0-9a-f]{2}$/;
 
 /** Makes the folders below `rootPath` where they are missing. */
 export async function createFileStore(options: {
@@ -22,63 +21,36 @@ export async function createFileStore(options: {
   readonly random: Random;
 }): Promise<MediaStore> {
   const { rootPath, random } = options;
-  const staging = join(rootPath, 'tmp');
-  await mkdir(staging, { recursive: true, mode: FOLDER_MODE });
+  const spool = await createSpool(join(rootPath, 'tmp'), random);
   return {
-    stage: (chunks, maxBytes) => stage({ path: join(staging, random.alphanumeric(24)), rootPath, chunks, maxBytes }),
+    async stage(chunks, maxBytes) {
+      const { path, sha256, size } = await spool.write(chunks, maxBytes);
+      return {
+        sha256,
+        size,
+        keep: () => moveDurably(path, pathOf(rootPath, sha256)),
+        [Symbol.asyncDispose]: () => rm(path, { force: true }),
+      };
+    },
     open: (sha256, range) => openFile(pathOf(rootPath, sha256), range),
+    read: (sha256, range) => readFile(pathOf(rootPath, sha256), range),
     async withLocalFile(sha256, work) {
       const path = pathOf(rootPath, sha256);
-      const handle = await openExisting(path);
-      if (handle === undefined) return undefined;
-      await handle.close();
-      return work(path);
+      return (await sizeOf(path)) === undefined ? undefined : work(path);
     },
-    delete: (sha256) => rm(pathOf(rootPath, sha256), { force: true }),
-    async clearStaging() {
-      const names = await readdir(staging);
-      for (const name of names) await rm(join(staging, name), { force: true });
-      return names.length;
-    },
+    has: async (sha256) => (await sizeOf(pathOf(rootPath, sha256))) !== undefined,
+    delete: (sha256) => unlessMissing(unlink(pathOf(rootPath, sha256))),
+    list: () => listFiles(rootPath),
+    clearStaging: () => spool.clear(),
+    // Whatever is staged belongs to this process.
+    clearAbandoned: () => Promise.resolve(0),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
 
 function pathOf(rootPath: string, sha256: string): string {
-  if (!SHA256.test(sha256)) throw new Error('a file is named by its SHA-256');
-  return join(rootPath, sha256.slice(0, 2), sha256.slice(2, 4), sha256);
-}
-
-interface Staging {
-  readonly path: string;
-  readonly rootPath: string;
-  readonly chunks: AsyncIterable<Buffer>;
-  readonly maxBytes: number;
-}
-
-async function stage({ path, rootPath, chunks, maxBytes }: Staging): Promise<StagedFile> {
-  const hash = createHash('sha256');
-  let size = 0;
-  const handle = await open(path, 'wx', FILE_MODE);
-  try {
-    await using _closed = handle;
-    for await (const chunk of chunks) {
-      size += chunk.length;
-      if (size > maxBytes) throw new TooLargeError(`more than ${maxBytes} bytes`);
-      hash.update(chunk);
-      await handle.appendFile(chunk);
-    }
-    await handle.sync();
-  } catch (cause) {
-    await rm(path, { force: true });
-    throw cause;
-  }
-  const sha256 = hash.digest('hex');
-  return {
-    sha256,
-    size,
-    keep: () => moveDurably(path, pathOf(rootPath, sha256)),
-    [Symbol.asyncDispose]: () => rm(path, { force: true }),
-  };
+  const name = checkFileName(sha256);
+  return join(rootPath, name.slice(0, 2), name.slice(2, 4), name);
 }
 
 async function moveDurably(from: string, to: string): Promise<void> {
@@ -98,14 +70,44 @@ async function syncFolder(path: string): Promise<void> {
 }
 
 async function openFile(path: string, range: ByteRange | undefined): Promise<Readable | undefined> {
-  const handle = await openExisting(path);
-  if (handle === undefined) return undefined;
-  return createReadStream(path, { fd: handle, highWaterMark: READ_BYTES, ...range });
+  const content = createReadStream(path, { highWaterMark: READ_BYTES, ...range });
+  return unlessMissing(once(content, 'open').then(() => content));
 }
 
-async function openExisting(path: string): Promise<FileHandle | undefined> {
+async function readFile(path: string, { start, end }: ByteRange): Promise<Buffer | undefined> {
+  const handle = await openExisting(path);
+  if (handle === undefined) return undefined;
   try {
-    return await open(path, 'r');
+    const length = end - start + 1;
+    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, start);
+    if (bytesRead === length) return buffer;
+    throw new Error('a media file is shorter than it was');
+  } finally {
+    await handle.close();
+  }
+}
+
+const openExisting = (path: string): Promise<FileHandle | undefined> => unlessMissing(open(path, 'r'));
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return (await unlessMissing(stat(path)))?.size;
+}
+
+async function* listFiles(rootPath: string): AsyncGenerator<string> {
+  for (const first of await listNames(rootPath, SHARD)) {
+    for (const second of await listNames(join(rootPath, first), SHARD)) {
+      for (const name of (await readdir(join(rootPath, first, second))).sort()) if (isFileName(name)) yield name;
+    }
+  }
+}
+
+async function listNames(folder: string, pattern: RegExp): Promise<readonly string[]> {
+  return (await readdir(folder)).filter((name) => pattern.test(name)).sort();
+}
+
+async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
     throw cause;

@@ -71,9 +71,11 @@ async function purge(options: MediaAdminOptions, criteria: DeletionCriteria): Pr
   const { database, clock, logger } = options;
   const before = clock.now();
   let total: DeletionCount = { ok: 0, fail: 0 };
+  let after: MediaKey | undefined;
   for (;;) {
-    const deleted = await deleteMediaWhere(database, { criteria, before, limit: BATCH });
-    if (deleted.length === 0) return total;
+    const deleted = await deleteMediaWhere(database, { criteria, before, after, limit: BATCH });
+    after = deleted.at(-1);
+    if (after === undefined) return total;
     const { ok, fail } = await removeFiles(options, deleted);
     total = { ok: total.ok + ok, fail: total.fail + fail };
     logger.info({ ...total }, 'purging media');

@@ -1,18 +1,17 @@
 /**
  * The media repository, put together.
  */
-import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { Random } from '../lib/random.ts';
 import type { ServerName } from '../protocol/ids.ts';
 import type { Database } from '../storage/database.ts';
 import { claimMediaFreeze } from '../storage/media.ts';
 import { type Cleaner, createCleaner, type Retention } from './cleaner.ts';
 import { createDownloads, type Downloads, type UnauthenticatedAccess } from './downloads.ts';
-import { createFileStore } from './file-store.ts';
 import { createImageCodec } from './image-codec.ts';
 import { createMediaAdmin, type MediaAdmin } from './media-admin.ts';
+import { openStore, type StoreOptions } from './open-store.ts';
 import { createPreviews, type PreviewSettings, type Previews } from './previews.ts';
+import { createRemoteBudget, type RemoteBudgetLimits } from './remote-budget.ts';
 import { createRemoteMedia, type FetchRemoteFile } from './remote-media.ts';
 import { createThumbnails, type Thumbnails } from './thumbnails.ts';
 import { createUploadWaiters } from './upload-waiters.ts';
@@ -25,18 +24,15 @@ export interface ImageLimits {
   readonly maxFrames: number;
 }
 
-export interface MediaOptions {
+export interface MediaOptions extends StoreOptions {
   readonly database: Database;
-  readonly clock: Clock;
-  readonly random: Random;
   readonly logger: Logger;
   readonly serverName: ServerName;
-  /** The folder of the files. */
-  readonly rootPath: string;
   readonly images: ImageLimits;
   /** What follows is asked each time, since it can change while the server runs. */
   readonly limits: () => UploadLimits;
   readonly retention: () => Retention;
+  readonly remoteLimits: () => RemoteBudgetLimits;
   readonly unauthenticatedAccess: () => UnauthenticatedAccess;
   /** Undefined where the server makes none. */
   readonly previews: PreviewSettings | undefined;
@@ -54,14 +50,15 @@ export interface Media extends AsyncDisposable {
 
 /** Opens the repository and removes what an earlier process left half done; cleaning begins with `cleaner.start`. */
 export async function createMedia(options: MediaOptions): Promise<Media> {
-  const { database, clock, random, logger, images } = options;
-  const store = await createFileStore({ rootPath: options.rootPath, random });
+  const { database, clock, logger, images } = options;
+  const store = await openStore(options);
   const staged = await store.clearStaging();
   if (staged > 0) logger.info({ staged }, 'removed uploads that were cut off');
   const waiters = createUploadWaiters(clock);
   const frozenAt = await claimMediaFreeze(database, clock.now());
   const maxBytes = (): number => options.limits().maxUploadSize;
-  const remote = createRemoteMedia({ ...options, store, maxBytes });
+  const budget = createRemoteBudget(clock, options.remoteLimits);
+  const remote = createRemoteMedia({ ...options, store, maxBytes, budget });
   const codec = createImageCodec(images);
   const cleaner = createCleaner({ ...options, store });
   const { previews: settings } = options;
@@ -76,6 +73,7 @@ export async function createMedia(options: MediaOptions): Promise<Media> {
     async [Symbol.asyncDispose]() {
       await cleaner[Symbol.asyncDispose]();
       await previews?.[Symbol.asyncDispose]();
+      await store[Symbol.asyncDispose]();
     },
   };
 }

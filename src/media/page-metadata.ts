@@ -65,12 +65,14 @@ class PageReader {
   #isInTitle = false;
   #headingDepth = 0;
   #omittedDepth = 0;
+  #drawingDepth = 0;
   depth = 0;
 
   open(name: string, attributes: Attributes): void {
     this.depth += 1;
+    if (name === 'svg') this.#drawingDepth += 1;
     // Pictures drawn in the page have titles too.
-    if (name === 'title') this.#isInTitle = this.#texts.title === '';
+    if (name === 'title') this.#isInTitle = this.#texts.title === '' && this.#drawingDepth === 0;
     if (HEADINGS.has(name)) this.#headingDepth += 1;
     if (OMITTED.has(name)) this.#omittedDepth += 1;
     if (name === 'meta') this.#readMeta(attributes);
@@ -80,6 +82,7 @@ class PageReader {
 
   close(name: string): void {
     this.depth -= 1;
+    if (name === 'svg') this.#drawingDepth -= 1;
     if (name === 'title') this.#isInTitle = false;
     if (HEADINGS.has(name)) this.#headingDepth -= 1;
     if (OMITTED.has(name)) this.#omittedDepth -= 1;

@@ -11,6 +11,7 @@ import { insertThumbnail, loadThumbnail, type ThumbnailFile, type ThumbnailKey }
 import { createBoundedWork } from './bounded-work.ts';
 import type { FoundMedia } from './downloads.ts';
 import type { ImageCodec, ImageInfo } from './image-codec.ts';
+import { SNIFFED_BYTES, sniffImageType } from './image-type.ts';
 import { placeFile } from './place-file.ts';
 import { type MediaStore, toChunks } from './store.ts';
 import { type Box, chooseBox, type ThumbnailVariant } from './thumbnail-sizes.ts';
@@ -67,7 +68,13 @@ interface Making {
 
 async function make(options: ThumbnailsOptions, making: Making): Promise<ThumbnailFile> {
   const { store, codec } = options;
-  const file = await store.withLocalFile(making.media.sha256, async (path) => {
+  // Before all of it is fetched from a store that is far away.
+  const { sha256, size } = making.media;
+  if (size < SNIFFED_BYTES) throw noThumbnail();
+  const head = await store.read(sha256, { start: 0, end: SNIFFED_BYTES - 1 });
+  if (head === undefined) throw notFound();
+  if (sniffImageType(head) === undefined) throw noThumbnail();
+  const file = await store.withLocalFile(sha256, async (path) => {
     const info = await codec.inspect(path);
     if (info === undefined) throw noThumbnail();
     checkSize(options, making.media, info);
@@ -78,7 +85,7 @@ async function make(options: ThumbnailsOptions, making: Making): Promise<Thumbna
     if (rendered === undefined) throw noThumbnail();
     return keepRendered(options, making, rendered);
   });
-  if (file === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such media');
+  if (file === undefined) throw notFound();
   return file;
 }
 
@@ -113,10 +120,11 @@ async function keepRendered(
   const file = { sha256: staged.sha256, size: staged.size, contentType };
   await placeFile(options, staged, async (tx) => {
     const isKept = await insertThumbnail(tx, { key, file, now: options.clock.now() });
-    if (!isKept) throw new MatrixError('M_NOT_FOUND', 'There is no such media');
+    if (!isKept) throw notFound();
   });
   return file;
 }
 
+const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such media');
 const noThumbnail = (): MatrixError =>
   new MatrixError('M_UNKNOWN', 'There are no thumbnails of this kind of content', { status: 400 });

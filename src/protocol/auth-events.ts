@@ -4,7 +4,7 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
  */
-import type { JsonObject, StateEvent, StateView } from './pdu.ts';
+import type { JsonObject, StateEvent } from './pdu.ts';
 import { entryOf } from './power-levels.ts';
 import type { RoomVersion } from './room-version.ts';
 
@@ -21,9 +21,13 @@ export interface StateKeyPair {
   readonly stateKey: string;
 }
 
-/** The events of `state` that authorize `event`. */
-export function selectAuthEvents(event: AuthEventsInput, state: StateView, version: RoomVersion): StateEvent[] {
-  const selected: StateEvent[] = [];
+/** The events of `state` that authorize `event`, as the state gives them. */
+export function selectAuthEvents<Found extends StateEvent>(
+  event: AuthEventsInput,
+  state: { get(type: string, stateKey: string): Found | undefined },
+  version: RoomVersion,
+): Found[] {
+  const selected: Found[] = [];
   for (const { type, stateKey } of listAuthTypes(event, version)) {
     const found = state.get(type, stateKey);
     if (found !== undefined) selected.push(found);

@@ -1,9 +1,11 @@
 /**
- * The predefined push rules, in the spec's order: what every user has, whose state and actions they may change.
+ * The predefined push rules, in the spec's order: what every user has, whose state and actions they may change. Beside
+ * those of the spec stand the three that it had until v1.16, for messages that name users in their text only: many
+ * clients and bridges still send such. Like then, they say nothing about events that have `m.mentions`.
  *
  * https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
  */
-import type { UserId } from './ids.ts';
+import { localpartOf, type UserId } from './ids.ts';
 import { isJsonArray, isJsonObject } from './json-value.ts';
 import type { JsonObject, JsonValue } from './pdu.ts';
 import { parseStoredRule } from './push-rule-parse.ts';
@@ -18,7 +20,12 @@ export interface DefaultRuleOptions {
 export function createDefaultRules(userId: UserId, options: DefaultRuleOptions = {}): PushRuleset {
   return {
     override: [...overrideRules(userId), ...(options.polls ? [POLL_RESPONSE] : [])],
-    content: [],
+    content: [
+      predefined('.m.rule.contains_user_name', {
+        pattern: localpartOf(userId),
+        actions: ['notify', sound('default'), HIGHLIGHT],
+      }),
+    ],
     room: [],
     sender: [],
     underride: [...UNDERRIDE_RULES, ...(options.polls ? POLL_UNDERRIDE_RULES : [])],
@@ -72,14 +79,22 @@ function eventMatch(key: string, pattern: string): JsonObject {
 const TWO_MEMBERS = { kind: 'room_member_count', is: '2' };
 const EMPTY_STATE_KEY = eventMatch('state_key', '');
 
+/** Those of the predefined rules that look for mentions in the text. */
+export const TEXT_MENTION_RULES: ReadonlySet<string> = new Set([
+  '.m.rule.contains_display_name',
+  '.m.rule.roomnotif',
+  '.m.rule.contains_user_name',
+]);
+
 interface Definition {
-  readonly conditions: readonly JsonObject[];
+  readonly conditions?: readonly JsonObject[];
+  readonly pattern?: string;
   readonly actions: readonly PushAction[];
   readonly enabled?: boolean;
 }
 
-function predefined(id: string, { conditions, actions, enabled = true }: Definition): PushRule {
-  return { rule_id: id, default: true, enabled, conditions, actions };
+function predefined(id: string, { enabled = true, ...definition }: Definition): PushRule {
+  return { rule_id: id, default: true, enabled, ...definition };
 }
 
 function overrideRules(userId: UserId): readonly PushRule[] {
@@ -104,11 +119,19 @@ function overrideRules(userId: UserId): readonly PushRule[] {
 }
 
 const OVERRIDE_RULES_FOR_ALL: readonly PushRule[] = [
+  predefined('.m.rule.contains_display_name', {
+    conditions: [{ kind: 'contains_display_name' }],
+    actions: ['notify', sound('default'), HIGHLIGHT],
+  }),
   predefined('.m.rule.is_room_mention', {
     conditions: [
       { kind: 'event_property_is', key: 'content.m\\.mentions.room', value: true },
       { kind: 'sender_notification_permission', key: 'room' },
     ],
+    actions: ['notify', HIGHLIGHT],
+  }),
+  predefined('.m.rule.roomnotif', {
+    conditions: [eventMatch('content.body', '@room'), { kind: 'sender_notification_permission', key: 'room' }],
     actions: ['notify', HIGHLIGHT],
   }),
   predefined('.m.rule.tombstone', {

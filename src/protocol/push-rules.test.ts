@@ -180,7 +180,7 @@ describe('evaluatePushRules', () => {
     assert.equal(reads, 1);
   });
 
-  test('is not slowed down by hostile patterns', () => {
+  test('C3: is not slowed down by hostile patterns', () => {
     const body = 'a'.repeat(60_000);
     const content = ['*a*a*a*a*a*a*b', `${'*a'.repeat(400)}b`, `${'?'.repeat(1000)}b`].map((pattern) =>
       rule({ pattern }),

@@ -14,6 +14,7 @@ import {
   type PushEvaluation,
   type PushPredicate,
 } from './push-conditions.ts';
+import { TEXT_MENTION_RULES } from './push-rules-default.ts';
 import {
   PUSH_RULE_KINDS,
   type PushAction,
@@ -60,7 +61,7 @@ export function compileRuleset(ruleset: PushRuleset, userId: UserId): CompiledRu
   const rules = PUSH_RULE_KINDS.flatMap((kind) =>
     ruleset[kind]
       .filter((rule) => rule.enabled)
-      .map((rule) => ({ matches: compileRule(kind, rule), outcome: readActions(rule) })),
+      .map((rule) => ({ matches: withoutMentions(rule, compileRule(kind, rule)), outcome: readActions(rule) })),
   );
   return { userId, rules };
 }
@@ -96,6 +97,12 @@ function compileRule(kind: PushRuleKind, rule: PushRule): PushPredicate {
     case 'sender':
       return ({ subject }) => subject.event.sender === rule.rule_id;
   }
+}
+
+/** Where the sender says whom the event mentions, its text is not searched for names. */
+function withoutMentions(rule: PushRule, matches: PushPredicate): PushPredicate {
+  if (!rule.default || !TEXT_MENTION_RULES.has(rule.rule_id)) return matches;
+  return (evaluation) => evaluation.subject.property('content.m\\.mentions') === undefined && matches(evaluation);
 }
 
 function all(predicates: readonly PushPredicate[]): PushPredicate {

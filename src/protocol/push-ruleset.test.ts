@@ -57,7 +57,9 @@ describe('createDefaultRules', () => {
         'invite_for_me',
         'member_event',
         'is_user_mention',
+        'contains_display_name',
         'is_room_mention',
+        'roomnotif',
         'tombstone',
         'reaction',
         'room.server_acl',
@@ -68,8 +70,12 @@ describe('createDefaultRules', () => {
       underride.map((one) => one.rule_id.replace('.m.rule.', '')),
       ['call', 'encrypted_room_one_to_one', 'room_one_to_one', 'message', 'encrypted'],
     );
-    assert.deepEqual([content, room, sender], [[], [], []]);
-    const all = [...override, ...underride];
+    assert.deepEqual(
+      content.map((one) => one.rule_id.replace('.m.rule.', '')),
+      ['contains_user_name'],
+    );
+    assert.deepEqual([room, sender], [[], []]);
+    const all = [...override, ...content, ...underride];
     assert.ok(all.every((one) => one.default && one.enabled === (one.rule_id !== '.m.rule.master')));
   });
 
@@ -86,7 +92,7 @@ describe('placePushRule', () => {
     assert.equal(order(base), `.abc${AFTER}`);
   });
 
-  test('puts a rule before or after another, at the edges too', () => {
+  test('C15: puts a rule before or after another, at the edges too', () => {
     assert.equal(order(place(base, 'x', { before: 'a' })), `.xabc${AFTER}`);
     assert.equal(order(place(base, 'x', { before: 'c' })), `.abxc${AFTER}`);
     assert.equal(order(place(base, 'x', { after: 'a' })), `.axbc${AFTER}`);
@@ -117,14 +123,14 @@ describe('placePushRule', () => {
   });
 
   test('works for kinds without rules', () => {
-    const ruleset = accepted(placePushRule(base, 'content', { rule: rule('x') }));
+    const ruleset = accepted(placePushRule(base, 'room', { rule: rule('x') }));
     assert.deepEqual(
-      ruleset.content.map((one) => one.rule_id),
+      ruleset.room.map((one) => one.rule_id),
       ['x'],
     );
   });
 
-  test('bounds the number of rules, yet lets them be replaced', () => {
+  test('C15: bounds the number of rules, yet lets them be replaced', () => {
     const many = Array.from({ length: MAX_PUSH_RULES - 3 }, (_, index) => rule(`${index}`));
     const full = { ...base, content: many };
     assert.equal(refused(placePushRule(full, 'override', { rule: rule('x') })), 'M_TOO_LARGE');

@@ -9,6 +9,7 @@ import type { RoomId, ServerName } from '../protocol/ids.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { listAbandonedRooms } from '../storage/room-deletion.ts';
+import { stateChangeStream } from '../storage/state-change-stream.ts';
 import type { Hub } from '../streams/hub.ts';
 import { DELETE_ABANDONED_ROOM, hasLocalMembers } from './delete-room.ts';
 
@@ -47,6 +48,10 @@ export async function followAbandonedRooms(options: AbandonedRoomsOptions): Prom
       const membership = row.state?.membership;
       const isLocal = row.stored.event.stateKey?.endsWith(`:${serverName}`) === true;
       if ((membership === 'leave' || membership === 'ban') && isLocal) left.add(row.head.roomId);
+    }
+    for (const { row } of batch.rowsOf(stateChangeStream)) {
+      const isGone = row.member?.membership === 'leave' || row.member?.membership === 'ban';
+      if (isGone && row.stateKey.endsWith(`:${serverName}`)) left.add(row.roomId);
     }
     for (const roomId of left) {
       const snapshot = engine.getSnapshot(roomId);

@@ -15,7 +15,7 @@ import type { Transaction } from '../storage/database.ts';
 import { type AggregationRow, loadAggregations } from '../storage/event-relations.ts';
 import type { TimelineEvent } from '../storage/events.ts';
 import type { Reader } from './history.ts';
-import { loadIgnoredUsers } from './ignored-users.ts';
+import type { IgnoredUsers } from './ignored-users.ts';
 import { loadRelated } from './load-related.ts';
 import { isWorldReadable } from './room-access.ts';
 
@@ -41,6 +41,7 @@ export interface AggregationsOptions {
   readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
   readonly database: Transaction;
   readonly visibility: Visibility;
+  readonly ignoredUsers: IgnoredUsers;
 }
 
 interface View {
@@ -73,11 +74,18 @@ function parentsAmong(events: readonly TimelineEvent[]): readonly TimelineEvent[
 }
 
 async function loadFor(
-  { database, visibility }: AggregationsOptions,
+  { database, visibility, ignoredUsers }: AggregationsOptions,
   { reader, snapshot }: View,
   parents: readonly TimelineEvent[],
 ): Promise<AggregationsById> {
-  const rows = await loadRows(database, { reader, snapshot }, parents);
+  const ignored = await ignoredUsers.load(reader.userId);
+  const wanted = {
+    roomId: snapshot.roomId,
+    userId: reader.userId,
+    parents: parents.map(({ event }) => event),
+    ignored,
+  };
+  const rows = await loadAggregations(database, wanted);
   if (rows.length === 0) return NONE;
   const stored = await loadRelated(
     database,
@@ -114,17 +122,4 @@ function finish({ thread, edit }: Aggregation, parent: TimelineEvent, { userId }
   const shownEdit = parent.redactedBecause === undefined ? edit : undefined;
   if (thread === undefined && shownEdit === undefined) return undefined;
   return { ...(thread && { thread: { ...thread, hasParticipated } }), ...(shownEdit && { edit: shownEdit }) };
-}
-
-/** Most users ignore nobody, and most pages have nothing to leave them out of: so they are asked for last. */
-async function loadRows(
-  tx: Transaction,
-  { reader: { userId }, snapshot: { roomId } }: View,
-  parents: readonly TimelineEvent[],
-): Promise<readonly AggregationRow[]> {
-  const wanted = { roomId, userId, parents: parents.map(({ event }) => event) };
-  const rows = await loadAggregations(tx, { ...wanted, ignored: new Set() });
-  if (rows.length === 0) return rows;
-  const ignored = await loadIgnoredUsers(tx, userId);
-  return ignored.size === 0 ? rows : loadAggregations(tx, { ...wanted, ignored });
 }

@@ -7,6 +7,7 @@ import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import {
   type BlockedRoom,
+  type BlockedRoomsWanted,
   deleteBlockedRoom,
   insertBlockedRoom,
   isBlockedRoom,
@@ -16,7 +17,7 @@ import type { Database } from '../storage/database.ts';
 import type { Rooms } from './rooms.ts';
 
 export interface BlockedRooms {
-  list(): Promise<readonly BlockedRoom[]>;
+  list(wanted: BlockedRoomsWanted): Promise<readonly BlockedRoom[]>;
   block(roomId: RoomId, by: string): Promise<void>;
   unblock(roomId: RoomId): Promise<void>;
   /** Throws M_FORBIDDEN for a blocked room. */
@@ -25,7 +26,7 @@ export interface BlockedRooms {
 
 export function createBlockedRooms({ database, clock }: { database: Database; clock: Clock }): BlockedRooms {
   return {
-    list: () => listBlockedRooms(database),
+    list: (wanted) => listBlockedRooms(database, wanted),
     block: (roomId, by) => insertBlockedRoom(database, { room_id: roomId, blocked_by: by, created_at: clock.now() }),
     unblock: (roomId) => deleteBlockedRoom(database, roomId),
     async check(roomId) {

@@ -7,6 +7,7 @@
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { type Job, JobFailure, type JobKind, type JobRequest, type JobStep } from '../jobs/job-runner.ts';
+import type { Clock } from '../lib/clock.ts';
 import { forEachLimited } from '../lib/limited-concurrency.ts';
 import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
@@ -23,14 +24,18 @@ export interface RoomDeletionKindOptions {
   readonly database: Database;
   readonly serverName: ServerName;
   readonly logger: Logger;
+  readonly clock: Clock;
   /** Leaves the room, rejects the invite or takes back the knock. */
   leaveRoom(userId: UserId, roomId: RoomId): Promise<unknown>;
   /** A room went by force, perhaps with members in it. */
   onForced(): void;
 }
 
-const MEMBERS_PER_STEP = 100;
-const LEAVING_AT_ONCE = 8;
+const MEMBERS_PER_STEP = 50;
+/** Few beside those who send at the same time, since each costs as much as a message. */
+const LEAVING_AT_ONCE = 4;
+/** After each step the server's users have it to themselves for as long as the step took: up to so long. */
+const MAX_REST_MS = 250;
 /** Whoever joins while the room is evacuated is made to leave as well; beyond this somebody does it on purpose. */
 const MAX_ROUNDS = 10;
 /** An abandoned room harms nobody: better try again for a long time. */
@@ -53,7 +58,8 @@ export function createRoomDeletionKinds(options: RoomDeletionKindOptions): Reado
 }
 
 async function evacuateStep(options: RoomDeletionKindOptions, job: Job): Promise<JobStep> {
-  const { database, serverName, logger } = options;
+  const { database, serverName, logger, clock } = options;
+  const startedAt = clock.monotonic();
   const roomId = job.subject as RoomId;
   const isForced = job.params['force'] === true;
   const round = Number(job.cursor?.['round'] ?? 1);
@@ -74,10 +80,17 @@ async function evacuateStep(options: RoomDeletionKindOptions, job: Job): Promise
     members_not_left: Number(job.progress['members_not_left'] ?? 0) + failed,
   };
   const last = members.at(-1);
+  if (last !== undefined) await rest(clock, clock.monotonic() - startedAt);
   return {
     cursor: last === undefined ? { phase: 'delete', round } : { phase: 'evacuate', round, after: last },
     progress,
   };
+}
+
+function rest(clock: Clock, milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(Math.min(MAX_REST_MS, milliseconds), resolve);
+  });
 }
 
 async function deleteStep(options: RoomDeletionKindOptions, job: Job): Promise<JobStep> {

@@ -8,7 +8,8 @@ import type { RoomEngine } from '../engine/types.ts';
 import type { Visibility, VisibleEvent } from '../engine/visible-events.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { EventId, RoomId } from '../protocol/ids.ts';
-import { type EventPredicate, loadPage, type Reader } from './history.ts';
+import { type EventPredicate, loadPage, type Reader, withoutIgnored } from './history.ts';
+import type { IgnoredUsers } from './ignored-users.ts';
 import type { RoomAccess } from './room-access.ts';
 
 export interface EventContext {
@@ -41,6 +42,7 @@ export interface EventReadingOptions {
   readonly engine: Pick<RoomEngine, 'loadEvent' | 'loadTimeline' | 'loadStateAt' | 'loadStateEntries'>;
   readonly access: RoomAccess;
   readonly visibility: Visibility;
+  readonly ignoredUsers: IgnoredUsers;
 }
 
 export function createEventReading(options: EventReadingOptions): EventReading {
@@ -66,8 +68,9 @@ export function createEventReading(options: EventReadingOptions): EventReading {
       return (await loadVisible(reader, roomId, eventId)).event;
     },
 
-    async loadContext(reader, roomId, { eventId, limit, passes }) {
+    async loadContext(reader, roomId, { eventId, limit, ...request }) {
       const { snapshot, event } = await loadVisible(reader, roomId, eventId);
+      const passes = await withoutIgnored(options.ignoredUsers, reader, request.passes);
       const viewer = { reader, room: { snapshot, until: undefined } };
       const earlier = Math.floor(limit / 2);
       const around = (direction: 'forward' | 'backward', count: number): Promise<readonly VisibleEvent[]> =>

@@ -9,6 +9,7 @@ import type { RoomEngine } from '../engine/types.ts';
 import type { Visibility, VisibleEvent } from '../engine/visible-events.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { TimelineEvent } from '../storage/events.ts';
+import { type IgnoredUsers, isIgnored } from './ignored-users.ts';
 import { isWorldReadable, type ReadableRoom, type RoomAccess } from './room-access.ts';
 
 /** Bounds one request, whatever the filter lets through; the client goes on from `end`. */
@@ -48,13 +49,15 @@ export interface HistoryOptions {
   readonly engine: Pick<RoomEngine, 'loadTimeline' | 'loadStateEntries'>;
   readonly access: RoomAccess;
   readonly visibility: Visibility;
+  readonly ignoredUsers: IgnoredUsers;
 }
 
 export function createHistory(options: HistoryOptions): History {
   return {
     async loadMessages(reader, roomId, request) {
       const room = await options.access.loadReadable(reader.userId, roomId);
-      return loadPage(options, { reader, room }, request);
+      const passes = await withoutIgnored(options.ignoredUsers, reader, request.passes);
+      return loadPage(options, { reader, room }, { ...request, passes });
     },
 
     async loadSenders(roomId, events) {
@@ -66,6 +69,16 @@ export function createHistory(options: HistoryOptions): History {
       return senders.flatMap((sender) => entries.get(stateNid, 'm.room.member', sender) ?? []);
     },
   };
+}
+
+/** What passes, but for what users said whom the reader ignores. */
+export async function withoutIgnored(
+  ignoredUsers: IgnoredUsers,
+  { userId }: Reader,
+  passes: EventPredicate,
+): Promise<EventPredicate> {
+  const ignored = await ignoredUsers.load(userId);
+  return ignored.size === 0 ? passes : (event) => !isIgnored(event.event, ignored) && passes(event);
 }
 
 interface Viewer {
@@ -98,7 +111,12 @@ export async function loadPage(
     const last = isFull && missing > 0 ? taken.at(-1) : batch.at(-1);
     const isLastOfBatch = last === undefined || last.position === batch.at(-1)?.position;
     const isExhausted = batch.length < limit || (isBackward && last?.event.type === 'm.room.create');
-    if (isExhausted && isLastOfBatch) return { start: present(start, events), end: endOf(request, events), events };
+    if (isExhausted && isLastOfBatch) {
+      // Clients take the end of a page that a filter thinned out for the place to go on with another one.
+      const isThinned = events.length > 0 && events.length < scanned;
+      const reached = isThinned && isBackward && last !== undefined ? last.position - 1 : undefined;
+      return { start: present(start, events), end: endOf(request, events) ?? reached, events };
+    }
     if (last !== undefined && isBackward) before = last.position;
     else if (last !== undefined) after = last.position;
     if (isFull) break;

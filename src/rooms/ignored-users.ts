@@ -1,16 +1,16 @@
 /**
- * Whom a user ignores: what those sent is left out of what the server works out for the user.
+ * Whom a user ignores: what those said is left out of what the user reads; their state events are the room's and stay.
  *
  * https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
  */
 import type { UserId } from '../protocol/ids.ts';
-import { isJsonObject } from '../protocol/json-value.ts';
-import { loadAccountData } from '../storage/account-data.ts';
-import type { Transaction } from '../storage/database.ts';
+import type { Event } from '../protocol/pdu.ts';
 
-/** Nobody can ignore themselves. */
-export async function loadIgnoredUsers(tx: Transaction, userId: UserId): Promise<ReadonlySet<string>> {
-  const content = await loadAccountData(tx, { userId, roomId: undefined, type: 'm.ignored_user_list' });
-  const users = content?.['ignored_users'];
-  return new Set(isJsonObject(users) ? Object.keys(users).filter((ignored) => ignored !== userId) : []);
+export interface IgnoredUsers {
+  /** Never the user themselves. */
+  load(userId: UserId): Promise<ReadonlySet<string>>;
+}
+
+export function isIgnored({ stateKey, sender }: Event, ignored: ReadonlySet<string>): boolean {
+  return ignored.size > 0 && stateKey === undefined && ignored.has(sender);
 }

@@ -37,9 +37,14 @@ export interface JoinAttempt {
   readonly authoriser: (snapshot: RoomSnapshot) => UserId | undefined;
 }
 
+/** Whether guests may join; a room that says nothing does not let them. */
+export function allowsGuests(snapshot: RoomSnapshot): boolean {
+  return snapshot.get('m.room.guest_access', '')?.content['guest_access'] === 'can_join';
+}
+
 export function decideJoin(snapshot: RoomSnapshot, attempt: JoinAttempt): readonly EventTemplate[] {
   const { userId, content, profile } = attempt;
-  if (attempt.isGuest && snapshot.get('m.room.guest_access', '')?.content['guest_access'] !== 'can_join') {
+  if (attempt.isGuest && !allowsGuests(snapshot)) {
     throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot join this room');
   }
   const current = snapshot.get('m.room.member', userId);

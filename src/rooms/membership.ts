@@ -6,22 +6,14 @@
  */
 import type { Membership, RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { EventTemplate, RoomEngine } from '../engine/types.ts';
-import { forEachLimited } from '../lib/limited-concurrency.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Database } from '../storage/database.ts';
-import { listRoomsOfUser, markForgotten } from '../storage/memberships.ts';
+import { markForgotten } from '../storage/memberships.ts';
 import { type Actor, notInRoom, requireJoined, requireNotSuspended } from './actor.ts';
-import {
-  changeMembership,
-  decideJoin,
-  decideKick,
-  decideLeave,
-  decideProfileChange,
-  decideUnban,
-} from './membership-changes.ts';
-import { type LoadProfile, type Profile, requireProfileFields } from './profile.ts';
+import { changeMembership, decideJoin, decideKick, decideLeave, decideUnban } from './membership-changes.ts';
+import { type LoadProfile, requireProfileFields } from './profile.ts';
 import { allowedRooms, loadJoinedAmong, needsAuthoriser, selectAuthoriser } from './restricted-join.ts';
 
 export interface MembershipOptions {
@@ -31,8 +23,6 @@ export interface MembershipOptions {
   readonly loadProfile: LoadProfile;
   /** Refuses users that cannot be invited, such as those of servers that we cannot reach. */
   readonly requireInvitable: (userId: UserId) => void;
-  /** Told of a room that could not be shown a user's new profile; the others are shown it all the same. */
-  readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
 }
 
 /** What all changes of a membership are given; `content` holds `reason` and whatever else the client put there. */
@@ -57,8 +47,6 @@ export interface Memberships {
   /** As `PUT /state/m.room.member` asks for it: the membership decides which of the others it is. */
   set(actor: Actor, request: TargetedRequest & { readonly membership: Membership }): Promise<EventId>;
   forget(actor: Actor, roomId: RoomId): Promise<void>;
-  /** Shows a user's new profile in every room that they are in. */
-  propagateProfile(userId: UserId, profile: Profile): Promise<void>;
 }
 
 export function createMemberships(options: MembershipOptions): Memberships {
@@ -77,7 +65,6 @@ export function createMemberships(options: MembershipOptions): Memberships {
       }),
     set: (actor, request) => set(memberships, options, { actor, request }),
     forget: (actor, roomId) => forget(options, actor, roomId),
-    propagateProfile: (userId, profile) => propagateProfile(options, userId, profile),
   };
   return memberships;
 }
@@ -104,6 +91,8 @@ async function join(
 
 async function knock(options: MembershipOptions, actor: Actor, request: MembershipRequest): Promise<EventId> {
   requireNotSuspended(actor);
+  // By a state event, which they may send; the endpoint for knocking is closed to them.
+  if (actor.isGuest) throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot knock');
   requireProfileFields(request.content);
   await loadRoom(options.engine, request.roomId);
   const content = { ...(await options.loadProfile(actor.userId)), ...request.content };
@@ -183,20 +172,6 @@ async function forget({ engine, database }: MembershipOptions, { userId }: Actor
     throw new MatrixError('M_UNKNOWN', 'You have to leave the room before you can forget it', { status: 400 });
   }
   await markForgotten(database, { roomId, userId });
-}
-
-/** Rooms that hear of a new profile at the same time: enough to fill commits, few enough to leave room for others. */
-const PROPAGATION_CONCURRENCY = 16;
-
-async function propagateProfile(options: MembershipOptions, userId: UserId, profile: Profile): Promise<void> {
-  const roomIds = await listRoomsOfUser(options.database, userId, ['join']);
-  await forEachLimited(roomIds, PROPAGATION_CONCURRENCY, async (roomId) => {
-    try {
-      await options.engine.send({ roomId, decide: (snapshot) => decideProfileChange(snapshot, { userId, profile }) });
-    } catch (cause) {
-      options.onPropagationFailed?.(cause, roomId);
-    }
-  });
 }
 
 type Engine = MembershipOptions['engine'];

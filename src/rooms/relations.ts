@@ -13,7 +13,7 @@ import { listRelations, listThreads, type RelatedEvent, type RelationsWanted } f
 import { loadEventsById, redactEvent } from '../storage/events.ts';
 import type { EventReading } from './event-context.ts';
 import type { Reader } from './history.ts';
-import { loadIgnoredUsers } from './ignored-users.ts';
+import { type IgnoredUsers, isIgnored } from './ignored-users.ts';
 import { loadRelated } from './load-related.ts';
 import { isWorldReadable, type RoomAccess } from './room-access.ts';
 
@@ -58,6 +58,7 @@ export interface RelationsOptions {
   readonly access: RoomAccess;
   readonly visibility: Visibility;
   readonly events: Pick<EventReading, 'loadEvent'>;
+  readonly ignoredUsers: IgnoredUsers;
 }
 
 export function createRelations(options: RelationsOptions): Relations {
@@ -85,11 +86,12 @@ interface View {
 }
 
 async function loadChildren(
-  { database, visibility }: RelationsOptions,
+  { database, visibility, ignoredUsers }: RelationsOptions,
   { reader, snapshot }: View,
   { eventId, relType, type, direction, from, to, limit, recurse }: RelationsRequest,
 ): Promise<RelationsPage> {
   const isForward = direction === 'forward';
+  const ignored = await ignoredUsers.load(reader.userId);
   const [low, high] = isForward ? [from, to] : [to, from];
   const { roomId, version } = snapshot;
   let wanted: RelationsWanted = {
@@ -110,7 +112,9 @@ async function loadChildren(
     const stored = await loadRelated(database, version, related);
     const visible = await visibility.filterVisible(stored, reader, snapshot);
     return {
-      found: visible.map((event) => ({ event, position: event.position })),
+      found: visible
+        .filter(({ event }) => !isIgnored(event, ignored))
+        .map((event) => ({ event, position: event.position })),
       scanned: related.length,
       last: related.length < wanted.limit ? undefined : related.at(-1)?.position,
     };
@@ -118,11 +122,11 @@ async function loadChildren(
 }
 
 async function loadThreads(
-  { database, visibility }: RelationsOptions,
+  { database, visibility, ignoredUsers }: RelationsOptions,
   { reader, snapshot }: View,
   { from, limit, onlyParticipated }: ThreadsRequest & { readonly from: number },
 ): Promise<RelationsPage> {
-  const ignored = await loadIgnoredUsers(database, reader.userId);
+  const ignored = await ignoredUsers.load(reader.userId);
   const participant = onlyParticipated ? reader.userId : undefined;
   let before = from + 1;
   return collect(limit, async (last) => {

@@ -77,13 +77,16 @@ async function loadMembersOf(
 /** Up to the creator's join there are no members: a token from before stands for this beginning. */
 const EVENTS_UNTIL_FIRST_JOIN = 2;
 
+/** What state resolution changes stands behind the event that made it do so, and rarely is much. */
+const EVENTS_LOOKED_AT = 20;
+
 async function loadStateNidAt(
   engine: Pick<RoomEngine, 'loadTimeline'>,
   { snapshot: { roomId, version } }: ReadableRoom,
   at: number,
 ): Promise<number | undefined> {
-  const upTo = { roomId, version, after: 0, before: at + 1, limit: 1, direction: 'backward' as const };
-  const [newest] = await engine.loadTimeline(upTo);
+  const upTo = { roomId, version, after: 0, before: at + 1, limit: EVENTS_LOOKED_AT, direction: 'backward' as const };
+  const newest = (await engine.loadTimeline(upTo)).find(({ isStateChange }) => isStateChange !== true);
   if (newest !== undefined) return newest.stateAfter ?? undefined;
   const beginning = { roomId, version, after: at, before: Number.MAX_SAFE_INTEGER, limit: EVENTS_UNTIL_FIRST_JOIN };
   const first = await engine.loadTimeline({ ...beginning, direction: 'forward' });

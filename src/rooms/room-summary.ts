@@ -18,16 +18,14 @@ export type LoadRoomSummary = (userId: UserId | undefined, roomId: RoomId) => Pr
 
 type Engine = Pick<RoomEngine, 'loadSnapshot' | 'loadSnapshots'>;
 
-/** Rooms that anybody may try to enter may be looked at from outside. */
-const OPEN_JOIN_RULES: ReadonlySet<unknown> = new Set(['public', 'knock', 'knock_restricted']);
 const RESTRICTED_JOIN_RULES: ReadonlySet<unknown> = new Set(['restricted', 'knock_restricted']);
 
 export function createRoomSummaries(engine: Engine): LoadRoomSummary {
   return async (userId, roomId) => {
     const snapshot = await engine.loadSnapshot(roomId);
-    if (snapshot === undefined || !(await mayPreview(engine, snapshot, userId))) throw unknownRoom();
+    if (snapshot === undefined || !(await isPreviewable(engine, snapshot, userId))) throw unknownRoom();
     return {
-      ...describe(snapshot),
+      ...describeRoom(snapshot),
       ...(userId !== undefined && { membership: snapshot.membershipOf(userId) ?? 'leave' }),
     };
   };
@@ -37,14 +35,26 @@ export function unknownRoom(): MatrixError {
   return new MatrixError('M_NOT_FOUND', 'The room was not found');
 }
 
-async function mayPreview(engine: Engine, snapshot: RoomSnapshot, userId: UserId | undefined): Promise<boolean> {
-  const joinRule = joinRuleOf(snapshot);
-  if (OPEN_JOIN_RULES.has(joinRule) || isWorldReadable(snapshot)) return true;
-  if (userId === undefined) return false;
-  const membership = snapshot.membershipOf(userId);
-  if (membership === 'join' || membership === 'invite') return true;
-  if (joinRule !== 'restricted' || membership === 'ban') return false;
+/** Whether a user, or anybody on the internet, may learn what a room shows of itself. */
+export async function isPreviewable(
+  engine: Pick<RoomEngine, 'loadSnapshots'>,
+  snapshot: RoomSnapshot,
+  userId: UserId | undefined,
+): Promise<boolean> {
+  if (isWorldReadable(snapshot)) return true;
+  const membership = userId === undefined ? undefined : snapshot.membershipOf(userId);
+  if (membership === 'ban') return false;
+  if (membership === 'join' || membership === 'invite' || isOpen(snapshot)) return true;
+  if (userId === undefined || joinRuleOf(snapshot) !== 'restricted' || !snapshot.version.restricted) return false;
   return (await loadJoinedAmong(engine, allowedRooms(snapshot), userId)).size > 0;
+}
+
+/** Rooms that anybody may try to enter may be looked at from outside. A rule that the version does not know is none. */
+function isOpen(snapshot: RoomSnapshot): boolean {
+  const { version } = snapshot;
+  const joinRule = joinRuleOf(snapshot);
+  if (joinRule === 'knock') return version.knock;
+  return joinRule === 'public' || (joinRule === 'knock_restricted' && version.knockRestricted);
 }
 
 function joinRuleOf(snapshot: RoomSnapshot): unknown {
@@ -55,7 +65,8 @@ function contentOf(snapshot: RoomSnapshot, type: string): JsonObject {
   return snapshot.get(type, '')?.content ?? {};
 }
 
-function describe(snapshot: RoomSnapshot): JsonObject {
+/** What a room shows of itself, but for who is in it. */
+export function describeRoom(snapshot: RoomSnapshot): JsonObject {
   const contentIn = (type: string): JsonObject => contentOf(snapshot, type);
   return {
     room_id: snapshot.roomId,

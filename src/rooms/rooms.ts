@@ -7,25 +7,41 @@ import type { RemoteDirectory } from '../federation/remote-directory.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import type { JsonObject } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
+import { listRoomAccountData } from '../storage/account-data.ts';
 import type { Database } from '../storage/database.ts';
+import type { Hub } from '../streams/hub.ts';
 import { type Aggregations, createAggregations } from './aggregations.ts';
 import { type Aliases, createAliases } from './aliases.ts';
 import { type CreateRoom, createRoomCreator } from './create-room.ts';
 import { createEventAtTime, type LoadEventAtTime } from './event-at-time.ts';
 import { createEventReading, type EventReading } from './event-context.ts';
 import { createHistory, type History } from './history.ts';
+import type { IgnoredUsers } from './ignored-users.ts';
 import { createMemberships, type Memberships } from './membership.ts';
+import { createMutualRooms, type LoadMutualRooms } from './mutual-rooms.ts';
+import { createPeeking, type Peek } from './peeking.ts';
 import type { LoadProfile } from './profile.ts';
 import { createRelations, type Relations } from './relations.ts';
 import { createReports, type Reports } from './reports.ts';
 import { createRoomAccess, type RoomAccess } from './room-access.ts';
 import { createRoomMembers, type RoomMembers } from './room-members.ts';
 import { createRoomSummaries, type LoadRoomSummary } from './room-summary.ts';
+import { createSearch, type SearchRooms } from './search.ts';
+import type { SearchIndex } from './search-index.ts';
 import { createEventSender, type EventSender } from './send-event.ts';
 import { createStateSetter, type SetState } from './set-state.ts';
+import { createHierarchy, type LoadHierarchy } from './space-hierarchy.ts';
 import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
+import { withPredecessors, withTombstones } from './upgrade-settings.ts';
 import { createUserDirectory, type SearchUsers } from './user-directory.ts';
+
+/** What a user keeps about a room. */
+type LoadRoomAccountData = (
+  userId: UserId,
+  roomId: RoomId,
+) => Promise<readonly { readonly type: string; readonly content: JsonObject }[]>;
 
 export interface RoomsOptions {
   readonly engine: RoomEngine;
@@ -39,7 +55,9 @@ export interface RoomsOptions {
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
   /** The directories of other servers. */
   readonly remoteDirectory?: RemoteDirectory;
-  readonly onPropagationFailed?: (cause: unknown, roomId: RoomId) => void;
+  readonly searchIndex: SearchIndex;
+  readonly ignoredUsers: IgnoredUsers;
+  readonly hub: Hub;
 }
 
 export interface Rooms {
@@ -62,19 +80,25 @@ export interface Rooms {
   readonly relations: Relations;
   readonly aggregations: Aggregations;
   readonly loadSummary: LoadRoomSummary;
+  readonly loadHierarchy: LoadHierarchy;
   readonly reports: Reports;
+  readonly peek: Peek;
+  readonly loadRoomAccountData: LoadRoomAccountData;
+  readonly loadMutualRooms: LoadMutualRooms;
+  readonly search: SearchRooms;
   readonly searchUsers: SearchUsers;
   readonly upgrade: UpgradeRoom;
   readonly remoteDirectory: RemoteDirectory | undefined;
 }
 
 export function createRooms(options: RoomsOptions): Rooms {
-  const { engine, database, clock, serverName, writerId, defaultVersion } = options;
+  const { engine, database, clock, serverName, writerId, defaultVersion, ignoredUsers } = options;
   const shared = { ...options, requireInvitable: (userId: UserId) => requireLocal(userId, serverName) };
   const access = createRoomAccess({ engine, database });
   const visibility = createVisibility({ engine, database });
-  const events = createEventReading({ engine, access, visibility });
-  const memberships = createMemberships(shared);
+  const events = createEventReading({ engine, access, visibility, ignoredUsers });
+  const memberships = withPredecessors(createMemberships(shared), options);
+  const history = createHistory({ engine, access, visibility, ignoredUsers });
   return {
     clock,
     database,
@@ -84,7 +108,7 @@ export function createRooms(options: RoomsOptions): Rooms {
     create: createRoomCreator(shared),
     memberships,
     sender: createEventSender(engine),
-    setState: createStateSetter({ engine, database, memberships }),
+    setState: withTombstones(createStateSetter({ engine, database, memberships }), options),
     aliases: createAliases({
       ...options,
       ...(options.remoteDirectory && { fetchRemoteAlias: options.remoteDirectory.fetchAlias }),
@@ -92,13 +116,18 @@ export function createRooms(options: RoomsOptions): Rooms {
     remoteDirectory: options.remoteDirectory,
     access,
     members: createRoomMembers({ engine, access, database }),
-    history: createHistory({ engine, access, visibility }),
+    history,
     events,
     loadEventAtTime: createEventAtTime({ database, access, visibility }),
-    relations: createRelations({ engine, database, access, visibility, events }),
-    aggregations: createAggregations({ engine, database, visibility }),
+    relations: createRelations({ engine, database, access, visibility, events, ignoredUsers }),
+    aggregations: createAggregations({ engine, database, visibility, ignoredUsers }),
     loadSummary: createRoomSummaries(engine),
+    loadHierarchy: createHierarchy(engine),
     reports: createReports({ engine, database, visibility, clock, serverName }),
+    peek: createPeeking({ engine, access, history, hub: options.hub, clock }),
+    loadRoomAccountData: (userId, roomId) => listRoomAccountData(database, userId, roomId),
+    loadMutualRooms: createMutualRooms(database),
+    search: createSearch({ engine, database, visibility, index: options.searchIndex, ignoredUsers }),
     searchUsers: createUserDirectory({ database, serverName }),
     upgrade: createRoomUpgrader(options),
   };

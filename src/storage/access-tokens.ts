@@ -49,10 +49,25 @@ export async function insertAccessToken(
       ${token.replaces ?? null})`);
 }
 
-export async function insertRefreshToken(tx: Transaction, token: NewToken): Promise<void> {
+export async function insertRefreshToken(
+  tx: Transaction,
+  token: NewToken & { readonly familyHash: string },
+): Promise<void> {
   await tx.query(sql`
-    insert into refresh_tokens (token_hash, account_id, device_id, created_at, replaces)
-    values (${token.tokenHash}, ${token.accountId}, ${token.deviceId}, ${token.createdAt}, ${token.replaces ?? null})`);
+    insert into refresh_tokens (token_hash, account_id, device_id, created_at, replaces, family_hash)
+    values (${token.tokenHash}, ${token.accountId}, ${token.deviceId}, ${token.createdAt}, ${token.replaces ?? null},
+      ${token.familyHash})`);
+}
+
+/** The device whose refresh tokens are of the family, and when the newest of them was made. */
+export async function loadTokenFamily(
+  tx: Transaction,
+  familyHash: string,
+): Promise<(DeviceKey & { readonly newestAt: number }) | undefined> {
+  const [row] = await tx.query(sql<{ account_id: number; device_id: string; newest_at: number }>`
+    select account_id, device_id, max(created_at) as newest_at from refresh_tokens
+    where family_hash = ${familyHash} group by account_id, device_id`);
+  return row && { accountId: row.account_id, deviceId: row.device_id, newestAt: row.newest_at };
 }
 
 export async function loadAccessToken(tx: Transaction, tokenHash: string): Promise<StoredToken | undefined> {

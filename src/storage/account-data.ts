@@ -1,6 +1,8 @@
 /**
  * Account data: what clients keep about their user, globally or per room. A stream: each change has a position, and only
  * the newest content of a type is kept.
+ *
+ * An empty content means that the type was deleted: its row stays, since sessions that were away have to learn of it.
  */
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
@@ -44,18 +46,19 @@ function lastPerKey(rows: readonly Positioned<AccountDataRow>[]): readonly Posit
   return [...new Map(keyed).values()];
 }
 
-/** The content, as JSON, of one type; undefined where there is none. */
+/** The content of one type; undefined where there is none. */
 export async function loadAccountData(
   tx: Transaction,
   { userId, roomId, type }: Omit<AccountDataRow, 'content'>,
 ): Promise<JsonObject | undefined> {
   const [row] = await tx.query(sql<{ content: string }>`
-    select content from account_data where user_id = ${userId} and room_id = ${roomId ?? ''} and type = ${type}`);
+    select content from account_data where user_id = ${userId} and room_id = ${roomId ?? ''} and type = ${type}
+      and content <> '{}'`);
   // Only objects are ever stored.
   return row === undefined ? undefined : (JSON.parse(row.content) as JsonObject);
 }
 
-/** What of a user's account data changed in (after, upTo], oldest first; all of it from 0. */
+/** What of a user's account data changed in (after, upTo], oldest first; from 0 all that there is. */
 export async function listAccountData(
   tx: Transaction,
   userId: UserId,
@@ -63,6 +66,38 @@ export async function listAccountData(
 ): Promise<readonly AccountDataRow[]> {
   const rows = await tx.query(sql<{ room_id: RoomId | ''; type: string; content: string }>`
     select room_id, type, content from account_data
-    where user_id = ${userId} and position > ${after} and position <= ${upTo} order by position`);
+    where user_id = ${userId} and position > ${after} and position <= ${upTo}
+      and (content <> '{}' or ${after} > 0)
+    order by position`);
   return rows.map(({ room_id, type, content }) => ({ userId, roomId: room_id || undefined, type, content }));
+}
+
+/** Users who have global account data of one of these types. */
+export async function listUsersWithAccountData(tx: Transaction, types: readonly string[]): Promise<readonly UserId[]> {
+  const rows = await tx.query(sql<{ user_id: UserId }>`
+    select distinct user_id from account_data where room_id = '' and type = any(${textArray(types)}::text[])`);
+  return rows.map(({ user_id }) => user_id);
+}
+
+/** The global account data of these types of many users. */
+export async function listAccountDataOf(
+  tx: Transaction,
+  userIds: readonly UserId[],
+  types: readonly string[],
+): Promise<readonly AccountDataRow[]> {
+  const rows = await tx.query(sql<{ user_id: UserId; type: string; content: string }>`
+    select user_id, type, content from account_data
+    where user_id = any(${textArray(userIds)}::text[]) and room_id = '' and type = any(${textArray(types)}::text[])`);
+  return rows.map(({ user_id, type, content }) => ({ userId: user_id, roomId: undefined, type, content }));
+}
+
+/** All that a user keeps about one room, the latest change first. */
+export async function listRoomAccountData(
+  tx: Transaction,
+  userId: UserId,
+  roomId: RoomId,
+): Promise<readonly { readonly type: string; readonly content: JsonObject }[]> {
+  const rows = await tx.query(sql<{ type: string; content: string }>`
+    select type, content from account_data where user_id = ${userId} and room_id = ${roomId} order by position desc`);
+  return rows.map(({ type, content }) => ({ type, content: JSON.parse(content) as JsonObject }));
 }

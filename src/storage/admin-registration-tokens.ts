@@ -12,10 +12,24 @@ export interface RegistrationToken {
   readonly created_at: number;
 }
 
-export function listRegistrationTokens(tx: Transaction): Promise<readonly RegistrationToken[]> {
+export interface RegistrationTokensWanted {
+  /** Creation and token of the last entry of the page before. */
+  readonly after: readonly [createdAt: number, token: string] | undefined;
+  readonly limit: number;
+}
+
+/** The newest first. */
+export function listRegistrationTokens(
+  tx: Transaction,
+  { after, limit }: RegistrationTokensWanted,
+): Promise<readonly RegistrationToken[]> {
+  const [createdAt = 0, token = ''] = after ?? [];
   return tx.query(sql<RegistrationToken>`
     select token, uses_allowed, completed, expires_at, created_at
-    from registration_tokens where not is_bootstrap order by created_at desc, token`);
+    from registration_tokens
+    where not is_bootstrap and (${after === undefined}::boolean or created_at < ${createdAt}
+      or (created_at = ${createdAt} and token > ${token}))
+    order by created_at desc, token limit ${limit}`);
 }
 
 export async function loadRegistrationToken(tx: Transaction, token: string): Promise<RegistrationToken | undefined> {

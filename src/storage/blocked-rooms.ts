@@ -11,8 +11,18 @@ export interface BlockedRoom {
   readonly created_at: number;
 }
 
-export function listBlockedRooms(tx: Transaction): Promise<readonly BlockedRoom[]> {
-  return tx.query(sql<BlockedRoom>`select room_id, blocked_by, created_at from blocked_rooms order by room_id`);
+export interface BlockedRoomsWanted {
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** By id, those after the given one. */
+export function listBlockedRooms(
+  tx: Transaction,
+  { after, limit }: BlockedRoomsWanted,
+): Promise<readonly BlockedRoom[]> {
+  return tx.query(sql<BlockedRoom>`
+    select room_id, blocked_by, created_at from blocked_rooms where room_id > ${after} order by room_id limit ${limit}`);
 }
 
 export async function isBlockedRoom(tx: Transaction, roomId: RoomId): Promise<boolean> {

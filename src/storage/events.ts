@@ -8,6 +8,7 @@ import type { Event, JsonObject, Pdu } from '../protocol/pdu.ts';
 import { redactPdu } from '../protocol/redaction.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from './database.ts';
+import { contentTextIn, createLazyEvent, type StoredPdu } from './lazy-event.ts';
 import { bigintArray, type Statement, sql, textArray } from './sql.ts';
 
 /** The client request that made an event: it alone sees the transaction id again. */
@@ -29,7 +30,27 @@ export interface StoredEvent {
   /** The state event that this one replaced. */
   readonly replaces: ReplacedState | undefined;
   readonly redactedBecause: Event | undefined;
+  /** Set for a state event whose place in the stream did not make it current (see state-change-stream.ts). */
+  readonly sidelined?: boolean;
   readonly transaction: Pick<ClientTransaction, 'userId' | 'deviceId' | 'txnId'> | undefined;
+  /** Where what was rendered of the event is kept for its next reader; copies of the event share it. */
+  readonly rendered?: RenderedSlot;
+}
+
+/** Filled by who renders. A slot in the event, since a weak map of all events is what garbage collection would wait for. */
+export interface RenderedSlot {
+  text?: RenderedText;
+  /** The JSON of the content of this very event, where it could be had without parsing: copies have it changed perhaps. */
+  readonly source?: { readonly event: Event; readonly contentText: string };
+}
+
+/** The JSON of an event that is the same for all its readers, and what it was made from. */
+export interface RenderedText extends Pick<StoredEvent, 'event' | 'replaces' | 'redactedBecause'> {
+  /** The event without its closing brace, without `room_id` and `unsigned`. */
+  readonly head: string;
+  readonly room: string;
+  /** The members of `unsigned` that every reader gets. */
+  readonly unsigned: string;
 }
 
 export interface ReplacedState {
@@ -41,15 +62,18 @@ export interface ReplacedState {
 /** An event with its place in the stream. */
 export interface TimelineEvent extends StoredEvent {
   readonly position: number;
+  /**
+   * Set where this place is not where the event was accepted: from here on it is current, since state resolution made it
+   * so. Nobody sees it as an event of the timeline, but whoever follows the state does.
+   */
+  readonly isStateChange?: boolean;
 }
 
-interface EventRow {
+interface EventRow extends StoredPdu {
   readonly event_nid: number;
-  readonly event_id: EventId;
   readonly position: number | null;
   readonly state_before: number | null;
   readonly state_after: number | null;
-  readonly pdu: string;
   readonly replaced_id: EventId | null;
   readonly replaced_pdu: string | null;
   readonly replaced_redacted: boolean | null;
@@ -58,6 +82,8 @@ interface EventRow {
   readonly txn_user: UserId | null;
   readonly txn_device: string | null;
   readonly txn_id: string | null;
+  readonly sidelined: boolean;
+  readonly is_change?: boolean;
 }
 
 export interface TimelineRange {
@@ -73,37 +99,72 @@ export interface TimelineRange {
 /** Accepted events of a room in stream order, oldest first when going forward, newest first when going backward. */
 export async function listTimeline(tx: Transaction, range: TimelineRange): Promise<readonly TimelineEvent[]> {
   const rows = await tx.query(range.direction === 'forward' ? timelineForward(range) : timelineBackward(range));
-  return rows.map((row) => ({ ...toStoredEvent(row, range.version), position: row.position ?? 0 }));
+  return rows.map((row) => {
+    const event = { ...toStoredEvent(row, range.version), position: row.position ?? 0 };
+    return row.is_change === true ? toStateChange(event) : event;
+  });
+}
+
+/** The event as it stands where state resolution made it current. */
+export function toStateChange(event: TimelineEvent): TimelineEvent {
+  return {
+    ...event,
+    stateBefore: null,
+    stateAfter: null,
+    transaction: undefined,
+    sidelined: false,
+    isStateChange: true,
+  };
 }
 
 function timelineForward({ roomId, after, before, limit }: TimelineRange): Statement<EventRow> {
   return sql`
-    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+    with found as (
+      (select event_nid, position, replaces_nid, false as is_change from events
+      where room_id = ${roomId} and position > ${after} and position < ${before}
+        and rejection is null and not soft_failed
+      order by position limit ${limit})
+      union all
+      (select event_nid, position, replaces_nid, true from state_changes
+      where room_id = ${roomId} and position > ${after} and position < ${before} and event_nid is not null
+      order by position limit ${limit})
+      order by position limit ${limit}
+    )
+    select e.event_nid, e.event_id, f.position, f.is_change, e.sidelined, e.state_before, e.state_after, e.pdu,
+      e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
-    from events e
-    left join events p on p.event_nid = e.replaces_nid
+    from found f join events e using (event_nid)
+    left join events p on p.event_nid = f.replaces_nid
     left join events r on r.event_nid = e.redacted_by
     left join transaction_ids t on t.event_nid = e.event_nid
-    where e.room_id = ${roomId} and e.position > ${after} and e.position < ${before}
-      and e.rejection is null and not e.soft_failed
-    order by e.position limit ${limit}`;
+    order by f.position`;
 }
 
 function timelineBackward({ roomId, after, before, limit }: TimelineRange): Statement<EventRow> {
   return sql`
-    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+    with found as (
+      (select event_nid, position, replaces_nid, false as is_change from events
+      where room_id = ${roomId} and position > ${after} and position < ${before}
+        and rejection is null and not soft_failed
+      order by position desc limit ${limit})
+      union all
+      (select event_nid, position, replaces_nid, true from state_changes
+      where room_id = ${roomId} and position > ${after} and position < ${before} and event_nid is not null
+      order by position desc limit ${limit})
+      order by position desc limit ${limit}
+    )
+    select e.event_nid, e.event_id, f.position, f.is_change, e.sidelined, e.state_before, e.state_after, e.pdu,
+      e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
-    from events e
-    left join events p on p.event_nid = e.replaces_nid
+    from found f join events e using (event_nid)
+    left join events p on p.event_nid = f.replaces_nid
     left join events r on r.event_nid = e.redacted_by
     left join transaction_ids t on t.event_nid = e.event_nid
-    where e.room_id = ${roomId} and e.position > ${after} and e.position < ${before}
-      and e.rejection is null and not e.soft_failed
-    order by e.position desc limit ${limit}`;
+    order by f.position desc`;
 }
 
 export interface EventsOfRoom {
@@ -118,7 +179,8 @@ export async function loadEventsById(
   eventIds: readonly string[],
 ): Promise<readonly TimelineEvent[]> {
   const rows = await tx.query(sql<EventRow>`
-    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+    select e.event_nid, e.event_id, e.position, e.sidelined, e.state_before, e.state_after, e.pdu,
+      e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
@@ -137,7 +199,8 @@ export async function loadEventsByNid(
   nids: readonly number[],
 ): Promise<readonly StoredEvent[]> {
   const rows = await tx.query(sql<EventRow>`
-    select e.event_nid, e.event_id, e.position, e.state_before, e.state_after, e.pdu,
+    select e.event_nid, e.event_id, e.position, e.sidelined, e.state_before, e.state_after, e.pdu,
+      e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
       t.user_id as txn_user, t.device_id as txn_device, t.txn_id
@@ -150,10 +213,13 @@ export async function loadEventsByNid(
 }
 
 function toStoredEvent(row: EventRow, version: RoomVersion): StoredEvent {
-  const { event_id: eventId, redaction_id, redaction_pdu } = row;
+  const { redaction_id, redaction_pdu } = row;
+  const whole = createLazyEvent(row, version);
+  const event = redaction_pdu === null ? whole : redactEvent(whole, version);
+  const contentText = redaction_pdu === null ? contentTextIn(row.pdu) : undefined;
   return {
     nid: row.event_nid,
-    event: readEvent(row.pdu, { eventId, version, isRedacted: redaction_pdu !== null }),
+    event,
     version,
     stateBefore: row.state_before,
     stateAfter: row.state_after,
@@ -162,10 +228,12 @@ function toStoredEvent(row: EventRow, version: RoomVersion): StoredEvent {
       redaction_pdu === null || redaction_id === null
         ? undefined
         : readEvent(redaction_pdu, { eventId: redaction_id, version, isRedacted: false }),
+    ...(row.sidelined ? { sidelined: true } : {}),
     transaction:
       row.txn_user === null || row.txn_device === null || row.txn_id === null
         ? undefined
         : { userId: row.txn_user, deviceId: row.txn_device, txnId: row.txn_id },
+    rendered: contentText === undefined ? {} : { source: { event, contentText } },
   };
 }
 

@@ -64,9 +64,30 @@ export async function insertJob(tx: Transaction, job: NewJob): Promise<number | 
   return row?.job_id;
 }
 
+/**
+ * The job's id; one of its kind that has begun for the subject is done once more when it ends. Whoever cancelled it before
+ * cannot have meant what is asked for now.
+ */
+export async function insertOrRepeatJob(tx: Transaction, job: NewJob): Promise<number> {
+  const [row] = await tx.query(sql<{ job_id: number }>`
+    insert into jobs (kind, subject, params, state, run_after, requested_by, created_at)
+    values (${job.kind}, ${job.subject}, ${JSON.stringify(job.params)}, 'queued', ${job.runAfter}, ${job.requestedBy},
+      ${job.createdAt})
+    on conflict (kind, subject) where state in ('queued', 'running') do update
+      set again = jobs.again or jobs.state = 'running' or jobs.cursor is not null, cancel_requested = false
+    returning job_id`);
+  if (row === undefined) throw new Error('a job was neither made nor found');
+  return row.job_id;
+}
+
 /** Work that a process did not finish before it ended is due again. */
 export async function requeueInterruptedJobs(tx: Transaction): Promise<void> {
   await tx.query(sql`update jobs set state = 'queued' where state = 'running'`);
+}
+
+/** The same for one job whose process goes on. */
+export async function requeueInterruptedJob(tx: Transaction, jobId: number): Promise<void> {
+  await tx.query(sql`update jobs set state = 'queued' where job_id = ${jobId} and state = 'running'`);
 }
 
 /** Takes the jobs that are due, the one that waited longest first. */
@@ -112,11 +133,27 @@ export interface JobEnd {
   readonly finishedAt: number;
 }
 
-export async function finishJob(tx: Transaction, jobId: number, end: JobEnd): Promise<void> {
-  await tx.query(sql`
-    update jobs set state = ${end.state}, progress = ${JSON.stringify(end.progress)}, error = ${end.error ?? null},
-      finished_at = ${end.finishedAt}
-    where job_id = ${jobId}`);
+/** Whether the job has ended; false where it is to be done once more, and is due. */
+export async function finishJob(tx: Transaction, jobId: number, end: JobEnd): Promise<boolean> {
+  const isCancelled = end.state === 'cancelled';
+  const [row] = await tx.query(sql<{ state: JobState }>`
+    update jobs set state = case when again and not ${isCancelled} then 'queued' else ${end.state}::text end,
+      finished_at = case when again and not ${isCancelled} then null else ${end.finishedAt}::bigint end,
+      run_after = case when again and not ${isCancelled} then ${end.finishedAt}::bigint else run_after end,
+      cursor = case when again and not ${isCancelled} then null else cursor end,
+      attempts = case when again and not ${isCancelled} then 0 else attempts end,
+      again = false, progress = ${JSON.stringify(end.progress)}, error = ${end.error ?? null}
+    where job_id = ${jobId} returning state`);
+  return row?.state !== 'queued';
+}
+
+export async function deleteJob(tx: Transaction, jobId: number): Promise<void> {
+  await tx.query(sql`delete from jobs where job_id = ${jobId}`);
+}
+
+/** Puts a job between two steps at the end of the queue, so that others get their turn. */
+export async function requeueJob(tx: Transaction, jobId: number, runAfter: number): Promise<void> {
+  await tx.query(sql`update jobs set state = 'queued', run_after = ${runAfter} where job_id = ${jobId}`);
 }
 
 export async function retryJob(

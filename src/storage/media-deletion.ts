@@ -18,21 +18,29 @@ export interface DeletionCriteria {
   readonly userId: string | null;
 }
 
-export interface DeletedMedia {
-  readonly mediaId: string;
+export interface DeletedMedia extends MediaKey {
   readonly sha256: string | null;
 }
 
-/** Deletes at most `limit` rows that were there `before`, and returns them. */
+export interface DeletionBatch {
+  readonly criteria: DeletionCriteria;
+  /** Only what was there by then. */
+  readonly before: number;
+  /** The last row of the batch before, so that no batch looks again at what earlier ones left. */
+  readonly after: MediaKey | undefined;
+  readonly limit: number;
+}
+
+/** Deletes the next rows, at most `limit`, and returns them in their order. */
 export async function deleteMediaWhere(
   tx: Transaction,
-  { criteria, before, limit }: { readonly criteria: DeletionCriteria; readonly before: number; readonly limit: number },
+  { criteria, before, after, limit }: DeletionBatch,
 ): Promise<readonly DeletedMedia[]> {
   const { allRemote, allLocal, allExternal, allSparse, origin, userId } = criteria;
   return tx.query(sql<DeletedMedia>`
     with chosen as (
       select origin, media_id from media
-      where created_at <= ${before} and (
+      where (origin, media_id) > (${after?.origin ?? ''}, ${after?.mediaId ?? ''}) and created_at <= ${before} and (
         (${allRemote}::boolean and kind = 'remote') or (${allLocal}::boolean and kind = 'local')
         or (${allExternal}::boolean and kind = 'external') or (${allSparse}::boolean and sha256 is null)
         or (origin = ${origin}::text and kind <> 'external') or user_id = ${userId}::text)
@@ -47,7 +55,7 @@ export async function deleteMediaWhere(
     forgotten as (
       delete from url_previews using deleted
       where deleted.kind = 'external' and url_previews.media_id = deleted.media_id)
-    select media_id as "mediaId", sha256 from deleted`);
+    select origin, media_id as "mediaId", sha256 from deleted order by origin, media_id`);
 }
 
 export async function deleteMedia(
@@ -57,7 +65,7 @@ export async function deleteMedia(
 ): Promise<DeletedMedia | undefined> {
   const [row] = await tx.query(sql<DeletedMedia>`
     with deleted as (
-      delete from media where origin = ${origin} and media_id = ${mediaId} returning kind, media_id, sha256),
+      delete from media where origin = ${origin} and media_id = ${mediaId} returning kind, origin, media_id, sha256),
     noted as (
       insert into media_file_checks (sha256, noted_at)
       select sha256, ${now}::bigint from deleted where sha256 is not null
@@ -65,7 +73,7 @@ export async function deleteMedia(
     forgotten as (
       delete from url_previews using deleted
       where deleted.kind = 'external' and url_previews.media_id = deleted.media_id)
-    select media_id as "mediaId", sha256 from deleted`);
+    select origin, media_id as "mediaId", sha256 from deleted`);
   return row;
 }
 
@@ -95,7 +103,7 @@ export async function deleteUnaccessedMedia(
       order by last_access_at limit ${limit} for update skip locked),
     deleted as (
       delete from media using chosen where media.origin = chosen.origin and media.media_id = chosen.media_id
-      returning media.kind, media.media_id, media.sha256),
+      returning media.kind, media.origin, media.media_id, media.sha256),
     noted as (
       insert into media_file_checks (sha256, noted_at)
       select distinct sha256, ${now}::bigint from deleted order by sha256
@@ -103,5 +111,35 @@ export async function deleteUnaccessedMedia(
     forgotten as (
       delete from url_previews using deleted
       where deleted.kind = 'external' and url_previews.media_id = deleted.media_id)
-    select media_id as "mediaId", sha256 from deleted`);
+    select origin, media_id as "mediaId", sha256 from deleted`);
+}
+
+/** Bytes of the media of other servers; equal files count each time. */
+export async function loadRemoteBytes(tx: Transaction): Promise<number> {
+  const [row] = await tx.query(sql<{ bytes: number }>`
+    select coalesce(sum(size), 0)::bigint as bytes from media where kind = 'remote'`);
+  return row?.bytes ?? 0;
+}
+
+/** Deletes the remote media used longest ago, at most `limit`, as far as is needed to get rid of `excess` bytes. */
+export async function deleteOldestRemoteMedia(
+  tx: Transaction,
+  { excess, now, limit }: { readonly excess: number; readonly now: number; readonly limit: number },
+): Promise<readonly { readonly sha256: string; readonly size: number }[]> {
+  return tx.query(sql<{ sha256: string; size: number }>`
+    with oldest as (
+      select origin, media_id, size, last_access_at from media where kind = 'remote'
+      order by last_access_at limit ${limit} for update skip locked),
+    summed as (
+      select origin, media_id, size, sum(size) over (order by last_access_at, origin, media_id) as total from oldest),
+    deleted as (
+      delete from media using summed
+      where media.origin = summed.origin and media.media_id = summed.media_id
+        and summed.total - summed.size < ${excess}
+      returning media.sha256, media.size),
+    noted as (
+      insert into media_file_checks (sha256, noted_at)
+      select distinct sha256, ${now}::bigint from deleted order by sha256
+      on conflict (sha256) do update set noted_at = excluded.noted_at)
+    select sha256, size from deleted`);
 }

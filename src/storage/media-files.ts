@@ -43,3 +43,30 @@ export async function listNamedFiles(tx: Transaction, files: readonly string[]):
       or exists (select from media_thumbnails where media_thumbnails.sha256 = asked.sha256)`);
   return new Set(rows.map(({ sha256 }) => sha256));
 }
+
+/** The names of files that rows name, in their order, behind `after`. */
+export async function listReferencedFiles(
+  tx: Transaction,
+  { after, limit }: { readonly after: string; readonly limit: number },
+): Promise<readonly string[]> {
+  const rows = await tx.query(sql<{ sha256: string }>`
+    select sha256 from (
+      (select distinct sha256 from media where sha256 > ${after} order by sha256 limit ${limit})
+      union
+      (select distinct sha256 from media_thumbnails where sha256 > ${after} order by sha256 limit ${limit})
+    ) as referenced order by sha256 limit ${limit}`);
+  return rows.map(({ sha256 }) => sha256);
+}
+
+/** Notes those of `files` that have no note yet, and returns them. */
+export async function claimFileChecks(
+  tx: Transaction,
+  files: readonly string[],
+  now: number,
+): Promise<readonly string[]> {
+  const rows = await tx.query(sql<{ sha256: string }>`
+    insert into media_file_checks (sha256, noted_at)
+    select sha256, ${now}::bigint from unnest(${textArray(files)}::text[]) as named (sha256) order by sha256
+    on conflict (sha256) do nothing returning sha256`);
+  return rows.map(({ sha256 }) => sha256);
+}

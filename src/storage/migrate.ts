@@ -43,9 +43,13 @@ export class MigrationError extends OperatorError {}
 const MIGRATIONS_FOLDER = new URL('./migrations/', import.meta.url);
 const FILE_NAME = /^(\d{4})_([a-z0-9_]+)\.sql$/;
 
-/** Runs what is missing, and returns it. */
-export async function migrate(url: string, folder: URL = MIGRATIONS_FOLDER): Promise<readonly Migration[]> {
-  const migrations = await readMigrations(folder);
+/** Runs what is missing, up to the version `upTo`, and returns it. */
+export async function migrate(
+  url: string,
+  folder: URL = MIGRATIONS_FOLDER,
+  upTo: number = Number.POSITIVE_INFINITY,
+): Promise<readonly Migration[]> {
+  const migrations = (await readMigrations(folder)).filter(({ version }) => version <= upTo);
   return withClient(url, (client) =>
     withMigrationLock(client, async () => {
       await createTable(client);
@@ -103,7 +107,8 @@ async function createTable(client: pg.Client): Promise<void> {
   );
 }
 
-async function loadApplied(client: pg.Client): Promise<readonly AppliedMigration[]> {
+/** Empty for a database without a schema. */
+export async function loadApplied(client: pg.Client): Promise<readonly AppliedMigration[]> {
   const exists = await client.query<{ found: boolean }>(`select to_regclass('schema_migrations') is not null as found`);
   if (exists.rows[0]?.found !== true) return [];
   const { rows } = await client.query<AppliedMigration>(

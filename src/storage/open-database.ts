@@ -29,7 +29,7 @@ export interface OpenDatabase extends AsyncDisposable {
 }
 
 /** server_version_num of the oldest PostgreSQL that is tested: 15.0. */
-const OLDEST_VERSION = 150_000;
+export const OLDEST_VERSION = 150_000;
 /** The embedded server's connections besides the pool: committer, migrations, `psql`, backups, PostgreSQL's reserve. */
 const SPARE_CONNECTIONS = 20;
 

@@ -3,10 +3,11 @@
  * statement per table for all events of a transaction, whatever their rooms.
  */
 import type { EventId, RoomId } from '../protocol/ids.ts';
+import { MAX_DEPTH } from '../protocol/pdu-format.ts';
 import type { Transaction } from './database.ts';
 import { insertRelations } from './event-relations.ts';
 import type { ClientTransaction, StoredEvent } from './events.ts';
-import { bigintArray, sql, textArray } from './sql.ts';
+import { bigintArray, booleanArray, sql, textArray } from './sql.ts';
 import type { Positioned, StreamTable } from './stream-table.ts';
 
 export interface PduRow {
@@ -20,6 +21,10 @@ export interface PduRow {
   readonly transaction: ClientTransaction | undefined;
   /** The event of this room to which this redaction applies. */
   readonly redacts: { readonly nid: number; readonly eventId: EventId } | undefined;
+  /** The redaction that came before this event. */
+  readonly redactedByNid?: number | undefined;
+  /** The auth events, of a state event. */
+  readonly authNids?: readonly number[] | undefined;
 }
 
 export interface StateChange {
@@ -55,7 +60,7 @@ export const pduStream: StreamTable<PduRow> = {
       insertTransactions(tx, rows),
       applyRedactions(tx, rows),
       insertRelations(tx, rows),
-      insertSnapshots(tx, stateRows),
+      insertSnapshotsOf(tx, stateRows),
       upsertCurrentState(tx, lastPerStateKey(stateRows)),
       upsertMemberships(tx, lastPerStateKey(stateRows.filter(({ row }) => row.state?.membership !== undefined))),
     ]);
@@ -66,26 +71,36 @@ async function insertEvents(tx: Transaction, rows: readonly Row[]): Promise<void
   const events = rows.map(({ row }) => row.stored.event);
   await tx.query(sql`
     insert into events (event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts,
-      writer_id, position, state_before, state_after, replaces_nid, pdu)
-    select * from unnest(
+      writer_id, position, state_before, state_after, replaces_nid, redacted_by, sidelined, auth_nids, pdu)
+    select event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts, writer_id, position,
+      state_before, state_after, replaces_nid, redacted_by, sidelined, auth_nids::bigint[], pdu
+    from unnest(
       ${bigintArray(rows.map(({ row }) => row.stored.nid))}::bigint[],
       ${textArray(events.map(({ eventId }) => eventId))}::text[],
       ${textArray(events.map(({ roomId }) => roomId))}::text[],
       ${textArray(events.map(({ type }) => type))}::text[],
       ${textArray(events.map(({ stateKey }) => stateKey ?? null))}::text[],
       ${textArray(events.map(({ sender }) => sender))}::text[],
-      ${bigintArray(events.map(({ depth }) => depth))}::bigint[],
+      ${bigintArray(events.map(storedDepth))}::bigint[],
       ${bigintArray(events.map(({ originServerTs }) => originServerTs))}::bigint[],
       ${bigintArray(rows.map(({ writerId }) => writerId))}::bigint[],
       ${bigintArray(rows.map(({ position }) => position))}::bigint[],
       ${bigintArray(rows.map(({ row }) => row.stored.stateBefore))}::bigint[],
       ${bigintArray(rows.map(({ row }) => row.stored.stateAfter))}::bigint[],
       ${bigintArray(rows.map(({ row }) => row.replacesNid))}::bigint[],
-      ${textArray(rows.map(({ row }) => row.pduText))}::text[])`);
+      ${bigintArray(rows.map(({ row }) => row.redactedByNid ?? null))}::bigint[],
+      ${booleanArray(rows.map(({ row }) => row.stored.sidelined === true))}::boolean[],
+      ${textArray(rows.map(({ row }) => (row.authNids === undefined ? null : arrayLiteral(row.authNids))))}::text[],
+      ${textArray(rows.map(({ row }) => row.pduText))}::text[]
+    ) as event (event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts, writer_id, position,
+      state_before, state_after, replaces_nid, redacted_by, sidelined, auth_nids, pdu)`);
 }
 
-/** Arrays of arrays do not fit `unnest`, so extremities travel as text and are cast. */
-const arrayLiteral = (nids: readonly number[]): string => `{${nids.join(',')}}`;
+/** Arrays of arrays do not fit `unnest`, so they travel as text and are cast. */
+export const arrayLiteral = (nids: readonly number[]): string => `{${nids.join(',')}}`;
+
+/** Events of old room versions may claim a depth that neither our columns nor canonical JSON can hold. */
+export const storedDepth = ({ depth }: { readonly depth: number }): number => Math.min(depth, MAX_DEPTH);
 
 async function upsertHeads(tx: Transaction, rows: readonly Row[]): Promise<void> {
   const heads = rows.map(({ row }) => row.head);
@@ -133,11 +148,19 @@ async function applyRedactions(tx: Transaction, rows: readonly Row[]): Promise<v
     where events.event_nid = redaction.nid and events.redacted_by is null`);
 }
 
-async function insertSnapshots(tx: Transaction, rows: readonly Row[]): Promise<void> {
+async function insertSnapshotsOf(tx: Transaction, rows: readonly Row[]): Promise<void> {
   if (rows.length === 0) return;
-  const snapshots = rows.flatMap(({ row }) =>
-    row.state === undefined ? [] : [{ ...row.state.snapshot, roomId: row.head.roomId }],
+  await insertSnapshots(
+    tx,
+    rows.flatMap(({ row }) => (row.state === undefined ? [] : [{ ...row.state.snapshot, roomId: row.head.roomId }])),
   );
+}
+
+/** Snapshots by themselves: those that state resolution makes are there before an event refers to them. */
+export async function insertSnapshots(
+  tx: Transaction,
+  snapshots: readonly (SnapshotRow & { readonly roomId: RoomId })[],
+): Promise<void> {
   await tx.query(sql`
     insert into state_snapshots (snapshot_nid, room_id, parent_nid, height, added, removed)
     select nid, room_id, parent_nid, height, added::bigint[], removed::bigint[] from unnest(

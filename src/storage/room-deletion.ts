@@ -18,12 +18,21 @@ const DELETIONS: Readonly<Record<string, (roomId: RoomId) => Statement<never>>> 
   partial_state_rooms: (roomId) => sql`delete from partial_state_rooms where room_id = ${roomId}`,
   room_aliases: (roomId) => sql`delete from room_aliases where room_id = ${roomId}`,
   account_data: (roomId) => sql`delete from account_data where room_id = ${roomId} and room_id <> ''`,
+  notification_exceptions: (roomId) => sql`delete from notification_exceptions where room_id = ${roomId}`,
+  notifications: (roomId) => sql`delete from notifications where room_id = ${roomId}`,
+  unread_starts: (roomId) => sql`delete from unread_starts where room_id = ${roomId}`,
   receipts: (roomId) => sql`delete from receipts where room_id = ${roomId}`,
   server_notice_rooms: (roomId) => sql`delete from server_notice_rooms where room_id = ${roomId}`,
+  state_changes: (roomId) => sql`delete from state_changes where room_id = ${roomId}`,
+  pending_redactions: (roomId) => sql`delete from pending_redactions where room_id = ${roomId}`,
+  inbound_pdus: (roomId) => sql`delete from inbound_pdus where room_id = ${roomId}`,
   state_snapshots: (roomId) => sql`delete from state_snapshots where room_id = ${roomId}`,
   // In two statements, since the index of most events holds those with a position only.
   outliers: (roomId) => sql`delete from events where room_id = ${roomId} and position is null`,
   events: (roomId) => sql`delete from events where room_id = ${roomId} and position is not null`,
+  // After the events, whose rows the index locks while it adds theirs here.
+  event_search: (roomId) => sql`delete from event_search where room_id = ${roomId}`,
+  room_statistics: (roomId) => sql`delete from room_statistics where room_id = ${roomId}`,
   room_heads: (roomId) => sql`delete from room_heads where room_id = ${roomId}`,
   rooms: (roomId) => sql`delete from rooms where room_id = ${roomId}`,
 };

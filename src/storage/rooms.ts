@@ -24,10 +24,16 @@ export async function insertRoom(tx: Transaction, room: NewRoom): Promise<void> 
     values (${room.roomId}, ${room.version.id}, ${room.creator}, ${room.createdAt}, ${room.isPublic})`);
 }
 
+export interface LoadedExtremity {
+  readonly eventId: EventId;
+  readonly nid: number;
+  readonly stateAfter: number | null;
+}
+
 export interface LoadedRoom {
   readonly roomId: RoomId;
   readonly version: RoomVersion;
-  readonly extremities: readonly { readonly eventId: EventId; readonly nid: number }[];
+  readonly extremities: readonly LoadedExtremity[];
   readonly stateSnapshot: number;
   readonly depth: number;
   readonly lastPosition: number;
@@ -38,6 +44,7 @@ interface RoomRow {
   readonly room_version: string;
   readonly extremity_nids: readonly number[];
   readonly extremity_ids: readonly EventId[];
+  readonly extremity_states: readonly (number | null)[];
   readonly state_snapshot: number;
   readonly depth: number;
   readonly last_position: number;
@@ -46,7 +53,9 @@ interface RoomRow {
 export async function loadRooms(tx: Transaction, roomIds: readonly RoomId[]): Promise<readonly LoadedRoom[]> {
   const rows = await tx.query(sql<RoomRow>`
     select r.room_id, r.room_version, h.state_snapshot, h.depth, h.last_position,
-      array_agg(e.event_nid) as extremity_nids, array_agg(e.event_id) as extremity_ids
+      array_agg(e.event_nid order by e.event_nid) as extremity_nids,
+      array_agg(e.event_id order by e.event_nid) as extremity_ids,
+      array_agg(e.state_after order by e.event_nid) as extremity_states
     from rooms r join room_heads h using (room_id) join events e on e.event_nid = any(h.forward_extremities)
     where r.room_id = any(${textArray(roomIds)}::text[])
     group by r.room_id, h.room_id`);
@@ -55,7 +64,7 @@ export async function loadRooms(tx: Transaction, roomIds: readonly RoomId[]): Pr
     version: versionOf(row),
     extremities: row.extremity_nids.flatMap((nid, index) => {
       const eventId = row.extremity_ids[index];
-      return eventId === undefined ? [] : [{ nid, eventId }];
+      return eventId === undefined ? [] : [{ nid, eventId, stateAfter: row.extremity_states[index] ?? null }];
     }),
     stateSnapshot: row.state_snapshot,
     depth: row.depth,
@@ -182,13 +191,27 @@ function firstOf(row: { first: number } | undefined): number {
   return row.first;
 }
 
-/** The last position that the writer committed; a new writer starts at 0. */
+export async function isKnownRoom(tx: Transaction, roomId: RoomId): Promise<boolean> {
+  const rows = await tx.query(sql<{ room_id: RoomId }>`select room_id from rooms where room_id = ${roomId}`);
+  return rows.length > 0;
+}
+
+/** The room that an event belongs to. */
+export async function loadRoomOfEvent(tx: Transaction, eventId: EventId): Promise<RoomId | undefined> {
+  const [row] = await tx.query(sql<{ room_id: RoomId }>`select room_id from events where event_id = ${eventId}`);
+  return row?.room_id;
+}
+
+/** Nothing lies at it: so a token of a server on which nothing has happened yet is no token of before everything. */
+const FIRST_POSITION = 1;
+
+/** The last position that the writer committed. */
 export async function loadWriterPosition(tx: Transaction, writerId: number): Promise<number> {
   const [row] = await tx.query(sql<{ position: number }>`
-    insert into stream_writers (writer_id, position) values (${writerId}, 0)
-    on conflict (writer_id) do update set position = stream_writers.position
+    insert into stream_writers (writer_id, position) values (${writerId}, ${FIRST_POSITION})
+    on conflict (writer_id) do update set position = greatest(stream_writers.position, ${FIRST_POSITION})
     returning position`);
-  return row?.position ?? 0;
+  return row?.position ?? FIRST_POSITION;
 }
 
 export async function saveWriterPosition(

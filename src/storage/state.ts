@@ -97,3 +97,35 @@ export async function listStateEntries(
     order by c.wanted, e.type, e.state_key, c.height desc`);
   return rows.map((row) => ({ ...readState(row, version), snapshotNid: row.wanted }));
 }
+
+/** Which events each of the states consists of: one statement, whatever the number of states. */
+export async function loadStateNids(
+  tx: Transaction,
+  snapshotNids: readonly number[],
+): Promise<ReadonlyMap<number, ReadonlySet<number>>> {
+  const rows = await tx.query(sql<StepRow & { parent_nid: number | null }>`
+    with recursive chain as (
+      select snapshot_nid, parent_nid, height, added, removed from state_snapshots
+      where snapshot_nid = any(${bigintArray(snapshotNids)}::bigint[])
+      union
+      select p.snapshot_nid, p.parent_nid, p.height, p.added, p.removed
+      from chain c join state_snapshots p on p.snapshot_nid = c.parent_nid
+    )
+    select snapshot_nid, parent_nid, height, added, removed from chain`);
+  const steps = new Map(rows.map((row) => [row.snapshot_nid, row]));
+  return new Map(snapshotNids.map((nid) => [nid, collectNids(nid, steps)]));
+}
+
+function collectNids(
+  snapshotNid: number,
+  steps: ReadonlyMap<number, StepRow & { readonly parent_nid: number | null }>,
+): ReadonlySet<number> {
+  const path: StepRow[] = [];
+  for (let step = steps.get(snapshotNid); step !== undefined; step = steps.get(step.parent_nid ?? 0)) path.push(step);
+  const nids = new Set<number>();
+  for (const { added, removed } of path.reverse()) {
+    for (const nid of removed) nids.delete(nid);
+    for (const nid of added) nids.add(nid);
+  }
+  return nids;
+}

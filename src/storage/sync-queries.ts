@@ -5,7 +5,7 @@
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from './database.ts';
-import { loadEventsByNid, type TimelineEvent } from './events.ts';
+import { loadEventsByNid, type ReplacedState, type StoredEvent, type TimelineEvent, toStateChange } from './events.ts';
 import { type LoadedState, readState, type StateRow } from './rooms.ts';
 import { bigintArray, sql, textArray } from './sql.ts';
 
@@ -74,11 +74,18 @@ export async function listChangedRooms(
     from stream_writers w
     left join changed c on true
     left join lateral (
-      select p.pdu::json #>> '{content,membership}' as earlier
-      from events e left join events p on p.event_nid = e.replaces_nid
-      where c.position > ${after} and e.room_id = c.room_id and e.type = 'm.room.member' and e.state_key = ${userId}
-        and e.position > ${after} and e.rejection is null and not e.soft_failed
-      order by e.position limit 1
+      select case when strpos(p.pdu, '\\u') = 0 then p.pdu::json #>> '{content,membership}' end as earlier
+      from (
+        select e.position, e.replaces_nid from events e
+        where c.position > ${after} and e.room_id = c.room_id and e.type = 'm.room.member' and e.state_key = ${userId}
+          and e.position > ${after} and e.rejection is null and not e.soft_failed and not e.sidelined
+        union all
+        select s.position, s.replaces_nid from state_changes s
+        where c.position > ${after} and s.room_id = c.room_id and s.type = 'm.room.member' and s.state_key = ${userId}
+          and s.position > ${after}
+      ) own
+      left join events p on p.event_nid = own.replaces_nid
+      order by own.position limit 1
     ) first_change on true
     where w.writer_id = ${writerId}`);
   return toUserRooms(rows);
@@ -89,7 +96,8 @@ export async function loadLastJoin(tx: Transaction, roomId: RoomId, userId: User
   const [row] = await tx.query(sql<{ position: number }>`
     select e.position from events e
     where e.room_id = ${roomId} and e.type = 'm.room.member' and e.state_key = ${userId} and e.position is not null
-      and e.rejection is null and not e.soft_failed and e.pdu::json #>> '{content,membership}' = 'join'
+      and e.rejection is null and not e.soft_failed
+      and case when strpos(e.pdu, '\\u') = 0 then e.pdu::json #>> '{content,membership}' = 'join' end
     order by e.position desc limit 1`);
   return row?.position;
 }
@@ -108,31 +116,59 @@ export async function listNewestEvents(
   ranges: readonly RoomRange[],
   limit: number,
 ): Promise<ReadonlyMap<RoomId, readonly TimelineEvent[]>> {
-  const rows = await tx.query(sql<{ room_id: RoomId; event_nid: number; position: number }>`
-    select range.room_id, e.event_nid, e.position
+  const rows = await tx.query(sql<NewestRow>`
+    select range.room_id, e.event_nid, e.position, e.replaces_nid, e.is_change
     from unnest(
       ${textArray(ranges.map(({ roomId }) => roomId))}::text[],
       ${bigintArray(ranges.map(({ after }) => after))}::bigint[],
       ${bigintArray(ranges.map(({ upTo }) => upTo))}::bigint[]
     ) as range (room_id, after, up_to)
     cross join lateral (
-      select event_nid, position from events
+      (select event_nid, position, null::bigint as replaces_nid, false as is_change from events
       where events.room_id = range.room_id and events.position > range.after and events.position <= range.up_to
         and rejection is null and not soft_failed
-      order by events.position desc limit ${limit}
+      order by events.position desc limit ${limit})
+      union all
+      (select event_nid, position, replaces_nid, true from state_changes
+      where state_changes.room_id = range.room_id and state_changes.position > range.after
+        and state_changes.position <= range.up_to and event_nid is not null
+      order by position desc limit ${limit})
+      order by position desc limit ${limit}
     ) e`);
-  const positions = new Map(rows.map(({ event_nid, position }) => [event_nid, position]));
   const found = new Map<RoomId, TimelineEvent[]>(ranges.map(({ roomId }) => [roomId, []]));
   for (const [version, roomIds] of Map.groupBy(ranges, ({ version }) => version)) {
     const rooms = new Set(roomIds.map(({ roomId }) => roomId));
-    const nids = rows.filter(({ room_id }) => rooms.has(room_id)).map(({ event_nid }) => event_nid);
-    if (nids.length === 0) continue;
-    for (const stored of await loadEventsByNid(tx, version, nids)) {
-      found.get(stored.event.roomId)?.push({ ...stored, position: positions.get(stored.nid) ?? 0 });
+    const ofVersion = rows.filter(({ room_id }) => rooms.has(room_id));
+    if (ofVersion.length === 0) continue;
+    const nids = ofVersion.flatMap(({ event_nid, replaces_nid }) =>
+      replaces_nid === null ? [event_nid] : [event_nid, replaces_nid],
+    );
+    const stored = new Map((await loadEventsByNid(tx, version, nids)).map((event) => [event.nid, event]));
+    for (const row of ofVersion) {
+      const event = stored.get(row.event_nid);
+      if (event === undefined) continue;
+      const placed = { ...event, position: row.position };
+      found.get(row.room_id)?.push(row.is_change ? asChange(placed, stored.get(row.replaces_nid ?? 0)) : placed);
     }
   }
   for (const events of found.values()) events.sort((a, b) => a.position - b.position);
   return found;
+}
+
+interface NewestRow {
+  readonly room_id: RoomId;
+  readonly event_nid: number;
+  readonly position: number;
+  readonly replaces_nid: number | null;
+  readonly is_change: boolean;
+}
+
+function asChange(event: TimelineEvent, replaced: StoredEvent | undefined): TimelineEvent {
+  return { ...toStateChange(event), replaces: replaced === undefined ? undefined : toReplaced(replaced) };
+}
+
+function toReplaced({ event: { eventId, sender, content } }: StoredEvent): ReplacedState {
+  return { eventId, sender, content };
 }
 
 /** What each range set as state: the last event of each type and state key in it. */
@@ -148,9 +184,16 @@ export async function listStateChanges(
       ${bigintArray(ranges.map(({ after }) => after))}::bigint[],
       ${bigintArray(ranges.map(({ upTo }) => upTo))}::bigint[]
     ) as range (room_id, after, up_to)
-    join events e on e.room_id = range.room_id and e.position > range.after and e.position <= range.up_to
-    where e.state_key is not null and e.rejection is null and not e.soft_failed
-    order by e.room_id, e.type, e.state_key, e.position desc`);
+    cross join lateral (
+      select event_nid, position from events
+      where room_id = range.room_id and position > range.after and position <= range.up_to
+        and state_key is not null and rejection is null and not soft_failed and not sidelined
+      union all
+      select event_nid, position from state_changes
+      where room_id = range.room_id and position > range.after and position <= range.up_to and event_nid is not null
+    ) changed
+    join events e using (event_nid)
+    order by e.room_id, e.type, e.state_key, changed.position desc`);
   return groupByRoom(rows, ranges);
 }
 

@@ -13,6 +13,12 @@ export async function markDeactivated(tx: Transaction, accountId: number): Promi
   return rows.length > 0;
 }
 
+export async function isDeactivatedAccount(tx: Transaction, accountId: number): Promise<boolean> {
+  const rows = await tx.query(sql<{ account_id: number }>`
+    select account_id from accounts where account_id = ${accountId} and deactivated`);
+  return rows.length > 0;
+}
+
 export async function deleteAllAccountData(tx: Transaction, userId: UserId): Promise<void> {
   await tx.query(sql`delete from account_data where user_id = ${userId}`);
 }

@@ -8,6 +8,8 @@ test('a sync token comes back as it was', () => {
   const text = formatSyncToken(token);
   assert.match(text, /^[A-Za-z0-9._~-]+$/);
   assert.deepEqual(parseSyncToken(text), token);
+  const withPresence = { ...token, presence: 7 };
+  assert.deepEqual(parseSyncToken(formatSyncToken(withPresence)), withPresence);
 });
 
 test('a plain stream token is a sync token without typing', () => {
@@ -17,7 +19,18 @@ test('a plain stream token is a sync token without typing', () => {
 });
 
 test('texts that we never made are no tokens', () => {
-  for (const text of ['', 's1_2', 'h1_1.1~', 'h1_1.1~a', 'h1_1.1~a.b', 'h1_1.1~a.1~b.2', 'h1_1.1~a.-1', '~a.1']) {
+  for (const text of [
+    '',
+    's1_2',
+    'h1_1.1~',
+    'h1_1.1~a',
+    'h1_1.1~a.b',
+    'h1_1.1~a.1~b.2',
+    'h1_1.1~a.-1',
+    'h1_1.1~a.1.b',
+    'h1_1.1~a.1.2.3',
+    '~a.1',
+  ]) {
     assert.equal(parseSyncToken(text), undefined, text);
   }
   assert.equal(parseSyncToken(`h1_1.1~${'a'.repeat(5000)}.1`), undefined);

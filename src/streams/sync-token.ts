@@ -1,6 +1,6 @@
 /**
- * Tokens of /sync: a stream token, and behind a `~` how far the reader has come in what only memory holds (typing), with
- * the start of the server it counts from. Whatever takes a stream token from a client takes these too, since clients page
+ * Tokens of /sync: a stream token, and behind a `~` how far the reader has come in what only memory holds (typing and
+ * presence), with the start of the server it counts from. Whatever takes a stream token from a client takes these too, since clients page
  * back from a `next_batch` as well as from a `prev_batch`.
  *
  * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
@@ -11,6 +11,8 @@ export interface SyncToken {
   readonly stream: StreamToken;
   /** Absent in tokens that name a place in a room, such as `prev_batch`. */
   readonly typing: TypingPosition | undefined;
+  /** The serial of presence, of the same start of the server. */
+  readonly presence?: number | undefined;
 }
 
 export interface TypingPosition {
@@ -21,11 +23,12 @@ export interface TypingPosition {
 
 /** Bounds the work on a hostile token: no more than the longest that we make. */
 const MAX_TOKEN_LENGTH = 2048;
-const TYPING = /^([A-Za-z0-9_-]{1,32})\.(\d{1,15})$/;
+const MEMORY = /^([A-Za-z0-9_-]{1,32})\.(\d{1,15})(?:\.(\d{1,15}))?$/;
 
-export function formatSyncToken({ stream, typing }: SyncToken): string {
+export function formatSyncToken({ stream, typing, presence }: SyncToken): string {
   const text = formatStreamToken(stream);
-  return typing === undefined ? text : `${text}~${typing.boot}.${typing.serial}`;
+  if (typing === undefined) return text;
+  return `${text}~${typing.boot}.${typing.serial}${presence === undefined ? '' : `.${presence}`}`;
 }
 
 /** The token that `text` names, or undefined where we never made such a text. */
@@ -37,7 +40,11 @@ export function parseSyncToken(text: string): SyncToken | undefined {
     return stream === undefined ? undefined : { stream, typing: undefined };
   }
   const stream = parseStreamToken(text.slice(0, split));
-  const [, boot, serial] = TYPING.exec(text.slice(split + 1)) ?? [];
+  const [, boot, serial, presence] = MEMORY.exec(text.slice(split + 1)) ?? [];
   if (stream === undefined || boot === undefined || serial === undefined) return undefined;
-  return { stream, typing: { boot, serial: Number(serial) } };
+  return {
+    stream,
+    typing: { boot, serial: Number(serial) },
+    ...(presence !== undefined && { presence: Number(presence) }),
+  };
 }

@@ -17,15 +17,18 @@ import { renderInvitedRoom, renderKnockedRoom } from './invited-rooms.ts';
 import { isNewlyJoined, type JoinedRoom, joinedTimeline, renderJoinedRooms } from './joined-rooms.ts';
 import type { LazySession } from './lazy-members.ts';
 import { type LeftRoom, leftTimeline, renderLeftRoom } from './left-rooms.ts';
-import { renderAccountData, renderRoom, type SyncAnswer } from './render.ts';
+import { type PresenceParts, type PresenceWanted, renderPresence } from './presence.ts';
+import { renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
 import { loadTimelines, type Timeline } from './timelines.ts';
-import type { RoomChange, SyncChanges, SyncContext } from './types.ts';
+import type { RoomChange, SyncChanges, SyncContext, UnreadReader } from './types.ts';
 
 export interface AnswerOptions {
   readonly database: Transaction;
   readonly engine: Pick<RoomEngine, 'getSnapshot' | 'loadSnapshots' | 'getRecent' | 'loadTimeline' | 'loadStateAt'>;
   readonly visibility: Visibility;
   readonly typing: TypingReader;
+  readonly unread: UnreadReader;
+  readonly presenceParts: PresenceParts | undefined;
 }
 
 /** What a sync reads of typing. */
@@ -35,6 +38,8 @@ export interface TypingReader {
 }
 
 export interface Attempt {
+  /** The reader's serial of presence. */
+  readonly presenceAfter: number | undefined;
   readonly changes: SyncChanges;
   readonly session: LazySession;
   readonly nextBatch: string;
@@ -50,6 +55,8 @@ export async function buildAnswer(options: AnswerOptions, context: SyncContext, 
   const snapshots = await loadSnapshots(options, context, { changes, typingRooms });
   const rooms = sortRooms(context, changes, snapshots);
   const joined = await gatherJoined(options, context, { attempt, snapshots, changed: rooms.joined, typingRooms });
+  const joinedIds = joined.map(({ snapshot }) => snapshot.roomId);
+  const unreadCounts = await options.unread.count(context.userId, joinedIds, changes.position);
   const timelines = await loadTimelines(options, context, [
     ...joined.flatMap(({ snapshot, change }) =>
       change === undefined ? [] : [joinedTimeline(context, { snapshot, change, upTo: changes.position })],
@@ -57,17 +64,43 @@ export async function buildAnswer(options: AnswerOptions, context: SyncContext, 
     ...rooms.left.map((room) => leftTimeline(context, room)),
   ]);
   const { session, formatPosition } = attempt;
-  const sections = { ...options, session, formatPosition, timelines, upTo: changes.position };
+  const sections = { ...options, session, formatPosition, timelines, unreadCounts, upTo: changes.position };
+  const presence = await renderPresence(
+    options.presenceParts,
+    context,
+    presenceWanted(context, attempt, { joined, timelines }),
+  );
   return {
     nextBatch: attempt.nextBatch,
     accountData: renderGlobalAccountData(context, changes.accountData),
+    presence,
     join: await renderJoinedRooms(sections, context, joined),
     invite: new Map(rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)])),
     knock: new Map(rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)])),
     leave: new Map([
-      ...(await renderLeft(sections, context, rooms.left)),
+      ...(await renderLeft({ ...sections, accountData: changes.accountData }, context, rooms.left)),
       ...renderDeleted(context, changes.deletedRooms, formatPosition),
     ]),
+  };
+}
+
+interface Gathered {
+  readonly joined: readonly JoinedRoom[];
+  readonly timelines: ReadonlyMap<RoomId, Timeline>;
+}
+
+/** A reader who gets everything anyway needs no look at single rooms. */
+function presenceWanted(
+  context: SyncContext,
+  { presenceAfter }: Attempt,
+  { joined, timelines }: Gathered,
+): PresenceWanted {
+  if (presenceAfter === undefined) return { after: undefined, newRooms: [], timelines: [] };
+  const isNew = ({ change }: JoinedRoom): boolean => change !== undefined && isNewlyJoined(context, change);
+  return {
+    after: presenceAfter,
+    newRooms: joined.filter(isNew).map(({ snapshot }) => snapshot),
+    timelines: joined.filter((room) => !isNew(room)).flatMap(({ snapshot }) => timelines.get(snapshot.roomId) ?? []),
   };
 }
 
@@ -225,7 +258,7 @@ function renderDeleted(
   formatPosition: Attempt['formatPosition'],
 ): readonly [RoomId, string][] {
   const timeline = { events: [], limited: false, prevBatch: formatPosition(after) };
-  const text = renderRoom({ timeline, ...(useStateAfter ? { stateAfter: [] } : { state: [] }) });
+  const text = renderRoom({ timeline, state: stateSection(useStateAfter, []) });
   return roomIds.filter(filter.includesRoom).map((roomId) => [roomId, text]);
 }
 

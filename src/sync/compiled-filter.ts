@@ -33,10 +33,14 @@ export interface CompiledFilter {
   readonly includeLeave: boolean;
   readonly timeline: Predicate;
   readonly timelineLimit: number;
+  /** Counts of threads for themselves, and that of the room without them. */
+  readonly unreadThreads: boolean;
   readonly state: Predicate;
   readonly ephemeral: Predicate;
   readonly roomAccountData: Predicate;
   readonly accountData: Predicate;
+  readonly presence: Predicate;
+  readonly presenceLimit: number;
   readonly lazyLoadMembers: boolean;
   readonly includeRedundantMembers: boolean;
   renderEvent(event: RenderableEvent, reader: EventReader, now: number): string;
@@ -53,10 +57,13 @@ export function compileFilter(json: JsonValue): CompiledFilter {
     includeLeave: room.includeLeave,
     timeline: compileEventFilter(room.timeline),
     timelineLimit: Math.min(room.timeline.limit ?? DEFAULT_TIMELINE_LIMIT, MAX_TIMELINE_LIMIT),
+    unreadThreads: room.timeline.unreadThreadNotifications,
     state: compileEventFilter(room.state),
     ephemeral: withRooms(room.ephemeral),
     roomAccountData: withRooms(room.accountData),
     accountData: compileEventFilter(filter.accountData),
+    presence: compileEventFilter(filter.presence),
+    presenceLimit: filter.presence.limit ?? Number.POSITIVE_INFINITY,
     lazyLoadMembers: room.state.lazyLoadMembers,
     includeRedundantMembers: room.state.includeRedundantMembers,
     ...createRenderer(filter),

@@ -8,8 +8,15 @@ import type { ReceiptRow } from '../storage/receipts.ts';
 
 /** Writes the receipts of one room: one event per thread, since a user may have one in each for the same event. */
 export function renderReceipts(receipts: readonly ReceiptRow[]): readonly string[] {
-  const threads = Map.groupBy(receipts, ({ threadId }) => threadId);
+  const threads = Map.groupBy(withoutCovered(receipts), ({ threadId }) => threadId);
   return [...threads.values()].map((ofThread) => `{"type":"m.receipt","content":${renderContent(ofThread)}}`);
+}
+
+/** A user's unthreaded receipt for an event says all that threaded ones for it do, and clients keep one of them only. */
+function withoutCovered(receipts: readonly ReceiptRow[]): readonly ReceiptRow[] {
+  const keyOf = ({ eventId, type, userId }: ReceiptRow): string => JSON.stringify([eventId, type, userId]);
+  const unthreaded = new Set(receipts.filter(({ threadId }) => threadId === undefined).map(keyOf));
+  return receipts.filter((receipt) => receipt.threadId === undefined || !unthreaded.has(keyOf(receipt)));
 }
 
 function renderContent(receipts: readonly ReceiptRow[]): string {

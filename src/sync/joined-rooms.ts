@@ -10,11 +10,12 @@ import type { JsonObject, StateEvent } from '../protocol/pdu.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import { renderReceipts, renderTyping } from './ephemeral-events.ts';
-import { renderAccountData, renderRoom } from './render.ts';
+import { renderAccountData, renderRoom, stateSection } from './render.ts';
 import { loadRoomStates, type RoomStatesOptions } from './room-states.ts';
 import { getHeroes, renderSummary } from './summary.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
-import type { RoomChange, SyncContext } from './types.ts';
+import type { RoomChange, SyncContext, UnreadReader } from './types.ts';
+import { renderUnread } from './unread-notifications.ts';
 
 /** A joined room that belongs into the answer, or may. */
 export interface JoinedRoom {
@@ -31,6 +32,7 @@ export interface JoinedRoomsOptions extends RoomStatesOptions {
   readonly upTo: number;
   readonly timelines: ReadonlyMap<RoomId, Timeline>;
   readonly formatPosition: (position: number) => string;
+  readonly unreadCounts: Awaited<ReturnType<UnreadReader['count']>>;
 }
 
 /** Whether the client gets the whole state: it has never had it, or lost track of it. */
@@ -88,16 +90,19 @@ function prepare(options: JoinedRoomsOptions, context: SyncContext, room: Joined
     return { ...room, roomId, timeline: undefined, isFull: false, stateWanted: undefined, summary: undefined };
   }
   const isFull = context.fullState || isNewlyJoined(context, change);
-  const hasSummary = isFull || changesMembers(timeline, context);
+  const hasSummary = isFull || changesSummary(timeline, context);
   const heroes = hasSummary ? getHeroes(snapshot, context.userId) : [];
   const stateWanted = { snapshot, timeline, isFull, after: context.after, upTo: options.upTo, heroes };
   const summary = hasSummary ? renderSummary(snapshot, heroes) : undefined;
   return { ...room, roomId, timeline, isFull, stateWanted, summary };
 }
 
-/** Where memory does not know all that happened since the token, members may have changed. */
-function changesMembers({ known, knownFrom }: Timeline, { after }: SyncContext): boolean {
-  return knownFrom > after || known.some(({ event }) => event.type === 'm.room.member');
+/** Who is in the room counts, and for the heroes whether it has a name. */
+const SUMMARY_TYPES: ReadonlySet<string> = new Set(['m.room.member', 'm.room.name', 'm.room.canonical_alias']);
+
+/** Where memory does not know all that happened since the token, the summary may have changed. */
+function changesSummary({ known, knownFrom }: Timeline, { after }: SyncContext): boolean {
+  return knownFrom > after || known.some(({ event }) => event.stateKey !== undefined && SUMMARY_TYPES.has(event.type));
 }
 
 interface Rendering {
@@ -116,15 +121,22 @@ function renderPrepared(
   const accountData = room.accountData
     .filter(({ type }) => filter.roomAccountData({ type, roomId: room.roomId }))
     .map(({ type, content }) => renderAccountData(type, content));
-  const hasNews = timeline !== undefined && (timeline.events.length > 0 || timeline.limited || summary !== undefined);
-  if (!isFull && !hasNews && state.length === 0 && ephemeral.length === 0 && accountData.length === 0) return undefined;
+  const hasNews =
+    timeline !== undefined &&
+    (timeline.events.length > 0 || timeline.restated.length > 0 || timeline.limited || summary !== undefined);
+  // Where the reader has read on, the counts changed, whether or not they want to hear of receipts.
+  const hasRead = room.receipts.some(({ userId }) => userId === context.userId);
+  if (!isFull && !hasRead && !hasNews && state.length === 0 && ephemeral.length === 0 && accountData.length === 0)
+    return undefined;
   const stateTexts = state.map((event) => filter.renderState(event));
   return renderRoom({
     timeline: renderTimeline(options, context, room),
-    ...(context.useStateAfter ? { stateAfter: stateTexts } : { state: stateTexts }),
+    state: stateSection(context.useStateAfter, stateTexts),
     ephemeral,
-    accountData,
+    // A room that comes whole says that there is none, or that what there was has been deleted.
+    ...(isFull || accountData.length > 0 ? { accountData } : undefined),
     summary,
+    ...renderUnread(context, options.unreadCounts?.get(room.roomId)),
   });
 }
 
@@ -140,9 +152,9 @@ function renderTimeline({ upTo, formatPosition }: JoinedRoomsOptions, context: S
 /** The events of a timeline, each as its reader may see it. */
 export function renderTimelineEvents(
   { filter, userId, deviceId, now }: SyncContext,
-  { events }: Timeline,
+  { events, restated }: Timeline,
 ): { readonly events: readonly string[] } {
-  return { events: events.map((event) => filter.renderEvent(event, { userId, deviceId }, now)) };
+  return { events: [...events, ...restated].map((event) => filter.renderEvent(event, { userId, deviceId }, now)) };
 }
 
 function renderEphemeral({ filter }: SyncContext, { roomId, receipts, typing }: Prepared): readonly string[] {

@@ -7,12 +7,13 @@
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { StateEvent } from '../protocol/pdu.ts';
+import type { AccountDataRow } from '../storage/account-data.ts';
 import type { Transaction } from '../storage/database.ts';
 import type { TimelineEvent } from '../storage/events.ts';
 import { listStateChanges } from '../storage/sync-queries.ts';
 import { renderTimelineEvents } from './joined-rooms.ts';
-import { renderRoom } from './render.ts';
-import { lastOfEachKey } from './room-states.ts';
+import { renderAccountData, renderRoom, stateSection } from './render.ts';
+import { lastOfEachKey, settledBefore } from './room-states.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
 import type { RoomChange, SyncContext } from './types.ts';
 
@@ -27,6 +28,8 @@ export interface LeftRoomsOptions {
   readonly database: Transaction;
   readonly engine: Pick<RoomEngine, 'loadStateAt' | 'loadTimeline'>;
   readonly formatPosition: (position: number) => string;
+  /** What of the user's data for the rooms changed. */
+  readonly accountData: readonly AccountDataRow[];
 }
 
 export function leftTimeline({ after }: SyncContext, { snapshot, leftAt }: LeftRoom): TimelineWanted {
@@ -52,7 +55,10 @@ export async function renderLeftRoom(
       limited: timeline.limited,
       prevBatch: options.formatPosition(timeline.start - 1),
     },
-    ...(useStateAfter ? { stateAfter: state } : { state }),
+    state: stateSection(useStateAfter, state),
+    accountData: options.accountData
+      .filter((row) => row.roomId === roomId && filter.roomAccountData({ type: row.type, roomId }))
+      .map(({ type, content }) => renderAccountData(type, content)),
   });
 }
 
@@ -63,7 +69,10 @@ interface Left {
 
 async function loadState(options: LeftRoomsOptions, context: SyncContext, left: Left): Promise<readonly StateEvent[]> {
   const leave = await loadLeave(options, left);
-  if (leave?.replaces?.content['membership'] !== 'join') return [];
+  if (leave === undefined) return [];
+  // After the timeline stands the user's own membership in any case, which they may see.
+  if (leave.replaces?.content['membership'] !== 'join')
+    return context.useStateAfter ? lastOfEachKey([leave.event]) : [];
   const { room, timeline } = left;
   const place = context.useStateAfter ? room.leftAt + 1 : timeline.start;
   const isDelta = context.after > 0 && room.change.earlier === 'join' && !context.fullState;
@@ -88,7 +97,7 @@ async function loadChanges(
 ): Promise<readonly StateEvent[]> {
   const { timeline, room } = left;
   if (timeline.knownFrom <= after) {
-    return lastOfEachKey(timeline.known.filter(({ position }) => position < place).map(({ event }) => event));
+    return lastOfEachKey(settledBefore(timeline.known, place));
   }
   const { roomId, version } = room.snapshot;
   return (await listStateChanges(database, [{ roomId, version, after, upTo: place - 1 }])).get(roomId) ?? [];

@@ -7,6 +7,7 @@ import type { RoomId } from '../protocol/ids.ts';
 import { type AccountDataRow, accountDataStream } from '../storage/account-data.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { type ReceiptRow, receiptStream } from '../storage/receipts.ts';
+import { stateChangeStream } from '../storage/state-change-stream.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
 import type { Hub } from '../streams/hub.ts';
 
@@ -145,11 +146,15 @@ function changesIn(batch: CommittedBatch): readonly RecentChange[] {
           : { userId: event.stateKey, membership, earlier: textOf(replaces?.content['membership']) },
     };
   });
+  const stateChanges = batch.rowsOf(stateChangeStream);
   const receipts = batch.rowsOf(receiptStream);
   const accountData = batch.rowsOf(accountDataStream);
-  if (receipts.length === 0 && accountData.length === 0) return events;
+  if (stateChanges.length === 0 && receipts.length === 0 && accountData.length === 0) return events;
   return [
     ...events,
+    ...stateChanges.map(({ position, row: { roomId, stateKey, member } }): RecentChange => {
+      return { kind: 'event', position, roomId, member: member && { ...member, userId: stateKey } };
+    }),
     ...receipts.map(({ position, row }): RecentChange => ({ kind: 'receipt', position, row })),
     ...accountData.map(({ position, row }): RecentChange => ({ kind: 'account_data', position, row })),
   ].sort((a, b) => a.position - b.position);

@@ -3,18 +3,31 @@
  */
 import type { RoomId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
+import type { UseStateAfter } from './types.ts';
 
 export interface RoomSections {
   readonly timeline?: { readonly events: readonly string[]; readonly limited: boolean; readonly prevBatch: string };
-  readonly state?: readonly string[];
-  readonly stateAfter?: readonly string[];
+  readonly state?: StateSection;
   readonly ephemeral?: readonly string[];
   readonly accountData?: readonly string[];
   readonly summary?: JsonObject | undefined;
+  readonly unread?: JsonObject | undefined;
+  readonly unreadThreads?: JsonObject | undefined;
+}
+
+interface StateSection {
+  readonly name: 'state' | 'state_after' | 'org.matrix.msc4222.state_after';
+  readonly events: readonly string[];
+}
+
+/** State before the timeline, or after it where the client asked for that. */
+export function stateSection(useStateAfter: UseStateAfter, events: readonly string[]): StateSection {
+  if (useStateAfter === 'unstable') return { name: 'org.matrix.msc4222.state_after', events };
+  return { name: useStateAfter ? 'state_after' : 'state', events };
 }
 
 export function renderRoom(sections: RoomSections): string {
-  const { timeline, state, stateAfter, ephemeral = [], accountData = [], summary } = sections;
+  const { timeline, state, ephemeral = [], accountData, summary, unread, unreadThreads } = sections;
   const parts: string[] = [];
   if (timeline !== undefined) {
     const { events, limited, prevBatch } = timeline;
@@ -22,11 +35,12 @@ export function renderRoom(sections: RoomSections): string {
       `"timeline":{"events":[${events.join()}],"limited":${limited},"prev_batch":${JSON.stringify(prevBatch)}}`,
     );
   }
-  if (state !== undefined) parts.push(`"state":${renderEvents(state)}`);
-  if (stateAfter !== undefined) parts.push(`"state_after":${renderEvents(stateAfter)}`);
+  if (state !== undefined) parts.push(`"${state.name}":${renderEvents(state.events)}`);
   if (ephemeral.length > 0) parts.push(`"ephemeral":${renderEvents(ephemeral)}`);
-  if (accountData.length > 0) parts.push(`"account_data":${renderEvents(accountData)}`);
+  if (accountData !== undefined) parts.push(`"account_data":${renderEvents(accountData)}`);
   if (summary !== undefined) parts.push(`"summary":${JSON.stringify(summary)}`);
+  if (unread !== undefined) parts.push(`"unread_notifications":${JSON.stringify(unread)}`);
+  if (unreadThreads !== undefined) parts.push(`"unread_thread_notifications":${JSON.stringify(unreadThreads)}`);
   return `{${parts.join()}}`;
 }
 
@@ -34,19 +48,22 @@ export interface SyncAnswer {
   readonly nextBatch: string;
   /** Global account data. */
   readonly accountData: readonly string[];
+  readonly presence: readonly string[];
   readonly join: ReadonlyMap<RoomId, string>;
   readonly invite: ReadonlyMap<RoomId, string>;
   readonly knock: ReadonlyMap<RoomId, string>;
   readonly leave: ReadonlyMap<RoomId, string>;
 }
 
-export function isEmptyAnswer({ accountData, join, invite, knock, leave }: SyncAnswer): boolean {
+export function isEmptyAnswer({ accountData, presence, join, invite, knock, leave }: SyncAnswer): boolean {
+  if (presence.length > 0) return false;
   return accountData.length === 0 && join.size === 0 && invite.size === 0 && knock.size === 0 && leave.size === 0;
 }
 
 export function renderAnswer(answer: SyncAnswer): string {
   const parts = [`"next_batch":${JSON.stringify(answer.nextBatch)}`];
   if (answer.accountData.length > 0) parts.push(`"account_data":${renderEvents(answer.accountData)}`);
+  if (answer.presence.length > 0) parts.push(`"presence":${renderEvents(answer.presence)}`);
   const sections = (['join', 'invite', 'knock', 'leave'] as const)
     .filter((name) => answer[name].size > 0)
     .map((name) => `"${name}":${renderRooms(answer[name])}`);

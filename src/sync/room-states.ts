@@ -93,8 +93,12 @@ interface Picking {
 function pickState(picking: Picking): readonly StateRef[] {
   const { context, room } = picking;
   const stateAt = createStateAt(picking);
-  if (room.isFull && !context.filter.lazyLoadMembers) return fullState(room.snapshot.state(), stateAt);
-  const base = room.isFull ? fullState(room.snapshot.parts.others.values(), stateAt) : changedState(picking);
+  const resolved = resolvedState(picking);
+  if (room.isFull && !context.filter.lazyLoadMembers) {
+    return withState(fullState(room.snapshot.state(), stateAt), resolved);
+  }
+  const part = room.isFull ? fullState(room.snapshot.parts.others.values(), stateAt) : changedState(picking);
+  const base = withState(part, resolved);
   return context.filter.lazyLoadMembers ? [...base, ...neededMembers(picking, base, stateAt)] : base;
 }
 
@@ -106,8 +110,8 @@ function createStateAt({ options, context, room }: Picking): StateAt {
   const place = placeOf(room, context);
   const later = options.engine.getRecent(snapshot.roomId, upTo) ?? [];
   const replaced = new Map<string, TimelineEvent['replaces']>();
-  for (const { event, position, replaces } of [...timeline.known, ...later]) {
-    if (event.stateKey === undefined || position < place) continue;
+  for (const { event, position, replaces, sidelined } of [...timeline.known, ...later]) {
+    if (event.stateKey === undefined || sidelined === true || position < place) continue;
     const key = `${event.type}\u0000${event.stateKey}`;
     if (!replaced.has(key)) replaced.set(key, replaces);
   }
@@ -131,7 +135,35 @@ function fullState(current: Iterable<StateEvent>, stateAt: StateAt): readonly St
 function changedState({ context, room, changed }: Picking): readonly StateEvent[] {
   if (changed !== undefined) return changed;
   const place = placeOf(room, context);
-  return lastOfEachKey(room.timeline.known.filter(({ position }) => position < place).map(({ event }) => event));
+  return lastOfEachKey(settledBefore(room.timeline.known, place));
+}
+
+/** The events before the place that made current what they say. */
+export function settledBefore(known: readonly TimelineEvent[], place: number): readonly Event[] {
+  return known.filter(({ position, sidelined }) => position < place && sidelined !== true).map(({ event }) => event);
+}
+
+/**
+ * What state resolution made current within the timeline, where the timeline does not say so itself: given before it, it
+ * stays in force after it.
+ */
+function resolvedState({ context, room: { timeline } }: Picking): readonly StateEvent[] {
+  if (context.useStateAfter) return [];
+  const shown = new Set(timeline.events.map(({ event }) => keyOf(event)));
+  const later = timeline.known.filter(({ position, sidelined }) => position >= timeline.start && sidelined !== true);
+  const last = new Map(later.map((event) => [keyOf(event.event), event]));
+  const resolved = [...last.values()].filter(({ isStateChange }) => isStateChange === true);
+  return lastOfEachKey(resolved.map(({ event }) => event).filter((event) => !shown.has(keyOf(event))));
+}
+
+function withState(refs: readonly StateRef[], resolved: readonly StateEvent[]): readonly StateRef[] {
+  if (resolved.length === 0) return refs;
+  const keys = new Set(resolved.map(keyOf));
+  return [...refs.filter((ref) => !('content' in ref && keys.has(keyOf(ref)))), ...resolved];
+}
+
+function keyOf({ type, stateKey }: Pick<Event, 'type' | 'stateKey'>): string {
+  return `${type}\u0000${stateKey}`;
 }
 
 /** The state events among them that are still in force after the last. */

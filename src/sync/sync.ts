@@ -10,12 +10,14 @@
 
 import { joinedMembers } from '../engine/room-snapshot.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import { accountDataStream } from '../storage/account-data.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { receiptStream } from '../storage/receipts.ts';
 import { loadWriterPosition } from '../storage/rooms.ts';
+import { stateChangeStream } from '../storage/state-change-stream.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
 import type { Hub } from '../streams/hub.ts';
 import { formatSyncToken, parseSyncToken, type SyncToken, type TypingPosition } from '../streams/sync-token.ts';
@@ -24,6 +26,7 @@ import { type AnswerOptions, buildAnswer, type TypingReader } from './build-answ
 import { getChanges, loadChanges } from './changes.ts';
 import { createIgnoredUsers } from './ignored-users.ts';
 import { createLazyMembers, type LazySession } from './lazy-members.ts';
+import { hasPresenceNews, type PresenceParts, wakeSharing } from './presence.ts';
 import { createRecentChanges } from './recent-changes.ts';
 import { isEmptyAnswer, renderAnswer, type SyncAnswer } from './render.ts';
 import { createSyncFilters, type SyncFilters } from './sync-filters.ts';
@@ -43,6 +46,7 @@ export interface SyncOptions extends AnswerOptions {
   readonly hub: Hub;
   readonly committer: { readonly writerId: number; readonly position: number };
   readonly clock: Clock;
+  readonly logger: Logger;
 }
 
 export interface Sync extends Disposable {
@@ -63,7 +67,9 @@ export function createSync(options: SyncOptions): Sync {
   const filters = createSyncFilters({ database, clock });
   const waiters = createWaiters({ clock, getRoom: (roomId) => toWaitersRoom(engine.getSnapshot(roomId)) });
   const handler = createHandler({ ...options, recent, ignored, filters, waiters });
+  const { presenceParts } = options;
   const following = [
+    ...(presenceParts === undefined ? [] : [followPresence(presenceParts, waiters, options.logger)]),
     hub.follow((batch) => wake(waiters, batch)),
     typing.follow((roomId) => waiters.wakeRoom(roomId)),
     recent,
@@ -107,10 +113,13 @@ function createHandler(parts: Parts): Sync['handle'] {
     const sources = { ...parts, writerId };
     // Before anything is read: what is typed while the answer is made belongs to the next one.
     const typingPosition = typing.position;
+    const presence = parts.presenceParts?.presence.serial;
     const changes = getChanges(sources, wanted) ?? (await loadChanges(sources, wanted));
-    const token = { stream: createStreamToken(writerId, changes.position), typing: typingPosition };
+    const token = { stream: createStreamToken(writerId, changes.position), typing: typingPosition, presence };
     const nextBatch = formatSyncToken(token);
-    const answer = await buildAnswer(parts, context, { changes, session, nextBatch, formatPosition });
+    const isSameStart = context.since?.typing?.boot === typingPosition.boot;
+    const presenceAfter = isSameStart ? context.since?.presence : undefined;
+    const answer = await buildAnswer(parts, context, { changes, session, nextBatch, formatPosition, presenceAfter });
     if (context.filter.lazyLoadMembers && !isEmptyAnswer(answer)) session.close(nextBatch);
     return { answer, token };
   }
@@ -120,6 +129,8 @@ function createHandler(parts: Parts): Sync['handle'] {
     const filter = await parts.filters.load(request.userId, request.filter);
     const session = lazyMembers.open(request, request.since);
     let since = request.since === undefined ? undefined : await checkToken(parts, request.since);
+    // To the end of the request.
+    using _syncing = await parts.presenceParts?.presence.startSync(request.userId, request.setPresence);
     for (;;) {
       const ignored = parts.ignored.get(request.userId) ?? (await parts.ignored.load(request.userId));
       const after = since === undefined ? 0 : positionOf(since.stream, writerId);
@@ -131,10 +142,20 @@ function createHandler(parts: Parts): Sync['handle'] {
       // Nothing up to here concerns the client, so it need not be looked at again.
       since = token;
       const isUnchanged =
-        recent.position <= positionOf(token.stream, writerId) && isSame(typing.position, token.typing);
+        recent.position <= positionOf(token.stream, writerId) &&
+        isSame(typing.position, token.typing) &&
+        !hasPresenceNews(parts.presenceParts, request.userId, token.presence);
       if (isUnchanged) await waiters.wait(request.userId, { timeout: left, signal: request.signal });
     }
   };
+}
+
+function followPresence(parts: PresenceParts, waiters: Waiters, logger: Logger): Disposable {
+  return parts.presence.follow((changed) => {
+    wakeSharing(parts, waiters, changed).catch((cause: unknown) =>
+      logger.warn({ cause }, 'who waits hears of a change of presence later'),
+    );
+  });
 }
 
 function isSame(a: TypingPosition, b: TypingPosition | undefined): boolean {
@@ -159,6 +180,9 @@ function wake(waiters: Waiters, batch: CommittedBatch): void {
     // Whoever was invited or removed is not among the members that the room will name.
     const userId = row.state?.membership === undefined ? undefined : event.stateKey;
     if (userId !== undefined) waiters.wakeUser(userId);
+  }
+  for (const { row } of batch.rowsOf(stateChangeStream)) {
+    if (row.member !== undefined) waiters.wakeUser(row.stateKey);
   }
   for (const { row } of batch.rowsOf(receiptStream)) {
     if (row.type === 'm.read.private') waiters.wakeUser(row.userId);

@@ -24,6 +24,11 @@ export interface TimelineWanted {
 export interface Timeline {
   /** What the client gets, oldest first. */
   readonly events: readonly VisibleEvent[];
+  /**
+   * State that is current although the timeline's last event of its key is another: shown once more behind the timeline,
+   * so that a client which applies the events in order comes to the room's state.
+   */
+  readonly restated: readonly TimelineEvent[];
   /** Whether there is more between the token and the first event. */
   readonly limited: boolean;
   /** The position of the first event; one past the range where there is none. */
@@ -117,11 +122,26 @@ async function chooseEvents(
   const events = limit === 0 ? [] : chosen.slice(-limit);
   return {
     events,
+    restated: context.useStateAfter ? [] : restate(known.events, events),
     limited: chosen.length > events.length || known.from > wanted.after,
     start: events[0]?.position ?? wanted.upTo + 1,
     known: known.events,
     knownFrom: known.from,
   };
+}
+
+function restate(known: readonly TimelineEvent[], shown: readonly VisibleEvent[]): readonly TimelineEvent[] {
+  const changes = known.filter(({ isStateChange }) => isStateChange === true);
+  if (changes.length === 0) return [];
+  const keyOf = ({ event: { type, stateKey } }: TimelineEvent): string => `${type}\u0000${stateKey}`;
+  const last = new Map(known.filter(({ sidelined }) => sidelined !== true).map((event) => [keyOf(event), event]));
+  const lastShown = new Map(shown.map((event) => [keyOf(event), event]));
+  return [...last]
+    .filter(([key, { event, isStateChange }]) => {
+      const seen = lastShown.get(key);
+      return isStateChange === true && seen !== undefined && seen.event.eventId !== event.eventId;
+    })
+    .map(([, event]) => event);
 }
 
 async function loadOlder({ engine }: TimelinesOptions, wanted: TimelineWanted, from: number): Promise<Known> {

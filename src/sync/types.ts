@@ -2,10 +2,14 @@
  * The words that the parts of a sync share.
  */
 import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { PresenceState } from '../protocol/presence.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import type { SyncToken } from '../streams/sync-token.ts';
 import type { CompiledFilter } from './compiled-filter.ts';
+
+/** `unstable`: by the name that it had before the spec took it (MSC4222). */
+export type UseStateAfter = boolean | 'unstable';
 
 export interface SyncRequest {
   readonly userId: UserId;
@@ -15,7 +19,9 @@ export interface SyncRequest {
   /** A filter's id, or its JSON. */
   readonly filter: string | undefined;
   readonly fullState: boolean;
-  readonly useStateAfter: boolean;
+  readonly useStateAfter: UseStateAfter;
+  /** What syncing says of the user; `offline`: nothing. */
+  readonly setPresence: PresenceState;
   /** Milliseconds to wait for something to happen. */
   readonly timeout: number;
   /** Aborted when the client is gone or the server stops. */
@@ -31,11 +37,30 @@ export interface SyncContext {
   readonly after: number;
   readonly filter: CompiledFilter;
   readonly fullState: boolean;
-  readonly useStateAfter: boolean;
+  readonly useStateAfter: UseStateAfter;
   /** Users whose messages the reader does not want to see. */
   readonly ignored: ReadonlySet<string>;
   /** Wall clock. */
   readonly now: number;
+}
+
+/** Unread notifications, of a room or of one of its threads. */
+export interface UnreadCount {
+  readonly notifications: number;
+  readonly highlights: number;
+}
+
+/** What a sync asks about unread notifications. */
+export interface UnreadReader {
+  /**
+   * The counts of a user at a position, per room and thread (`main` or its root), where something is unread; undefined
+   * where they are not to be had in time.
+   */
+  count(
+    userId: UserId,
+    roomIds: readonly RoomId[],
+    upTo: number,
+  ): Promise<ReadonlyMap<RoomId, ReadonlyMap<string, UnreadCount>> | undefined>;
 }
 
 /** A room in which something happened for the user. */

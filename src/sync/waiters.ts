@@ -12,6 +12,9 @@ export interface Waiters {
   /** Wakes whoever is in the room. */
   wakeRoom(roomId: RoomId): void;
   wakeUser(userId: string): void;
+  wakeWhere(isConcerned: (userId: UserId) => boolean): void;
+  /** Who waits. */
+  users(): Iterable<UserId>;
   readonly size: number;
 }
 
@@ -19,7 +22,7 @@ export interface Waiters {
 export interface WaitersRoom {
   membershipOf(userId: string): string | undefined;
   readonly memberCount: number;
-  members(): Iterable<string>;
+  members(): Iterable<UserId>;
 }
 
 export interface WaitersOptions {
@@ -28,9 +31,9 @@ export interface WaitersOptions {
 }
 
 export function createWaiters({ clock, getRoom }: WaitersOptions): Waiters {
-  const waiting = new Map<string, Set<() => void>>();
+  const waiting = new Map<UserId, Set<() => void>>();
   const rooms = new Set<RoomId>();
-  const users = new Set<string>();
+  const users = new Set<UserId>();
   let scheduled = false;
   let size = 0;
 
@@ -87,9 +90,15 @@ export function createWaiters({ clock, getRoom }: WaitersOptions): Waiters {
       schedule();
     },
     wakeUser(userId) {
-      if (!waiting.has(userId)) return;
-      users.add(userId);
+      // Who waits is asked for by a user id, so what is found is one.
+      if (!waiting.has(userId as UserId)) return;
+      users.add(userId as UserId);
       schedule();
     },
+    wakeWhere(isConcerned) {
+      for (const userId of waiting.keys()) if (isConcerned(userId)) users.add(userId);
+      if (users.size > 0) schedule();
+    },
+    users: () => waiting.keys(),
   };
 }

@@ -25,7 +25,7 @@ const KILL_SPREAD_MS = 97;
 
 test(`nothing acknowledged is lost or doubled over ${ROUNDS} kills`, {
   timeout: 60_000 + ROUNDS * 60_000,
-}, async () => {
+}, async (t) => {
   await using server = await startServer();
   const { rooms, senders, observer } = await populate(server);
   for (let round = 0; round < ROUNDS; round++) {
@@ -47,6 +47,7 @@ test(`nothing acknowledged is lost or doubled over ${ROUNDS} kills`, {
       assert.deepEqual(late.messages(roomId), live.messages(roomId), `sync from the old token in round ${round}`);
     }
   }
+  t.diagnostic(`${countAnswered(senders)} messages acknowledged: 0 lost, 0 doubled`);
 });
 
 async function populate(server: ServerProcess) {

@@ -5,8 +5,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { AdminEndpoint } from '../../src/api/admin/admin-endpoint.ts';
 import { defineEndpoint } from '../../src/http/endpoint.ts';
+import { sql } from '../../src/storage/sql.ts';
 import { startAccountsServer } from '../support/accounts-server.ts';
-import { type AdminServer, PASSWORD, PSK, startAdminServer } from '../support/admin-server.ts';
+import { type AdminServer, PASSWORD, PSK, SHARED_SECRET, startAdminServer } from '../support/admin-server.ts';
 import { at, listAt, textAt } from '../support/json.ts';
 
 const V0 = '/_hammerhead/v0';
@@ -68,8 +69,9 @@ describe('authentication of the admin API', () => {
       admin: ['admin'],
       'admin-or-psk': ['admin', 'PSK'],
     };
-    for (const endpoint of server.endpoints) {
-      const path = (endpoint.paths[0] ?? '').replaceAll(/\{[^}]+\}/g, 'nothing');
+    const routes = server.endpoints.flatMap((endpoint) => endpoint.paths.map((declared) => ({ endpoint, declared })));
+    for (const { endpoint, declared } of routes) {
+      const path = declared.replaceAll(/\{[^}]+\}/g, 'nothing');
       for (const [who, token] of Object.entries(tokens)) {
         const answer = await server.request(endpoint.method, path, {
           ...(token === undefined ? {} : { token }),
@@ -79,6 +81,32 @@ describe('authentication of the admin API', () => {
         const mayPass = admitted[endpoint.auth]?.includes(who) === true;
         assert.equal(isForbidden, !mayPass, `${who}: ${endpoint.method} ${path} gave ${answer.status}`);
         if (mayPass) assert.ok(answer.status < 500, `${who}: ${endpoint.method} ${path} gave ${answer.status}`);
+      }
+    }
+  });
+
+  test('B12, E6: the table of rights of the specification’s own administration endpoints', async () => {
+    const expected: Readonly<Record<string, readonly [status: number, errcode: string | undefined]>> = {
+      'no token': [401, 'M_MISSING_TOKEN'],
+      'wrong token': [401, 'M_UNKNOWN_TOKEN'],
+      user: [403, 'M_FORBIDDEN'],
+      'locked admin': [401, 'M_USER_LOCKED'],
+      'deactivated admin': [401, 'M_UNKNOWN_TOKEN'],
+      admin: [200, undefined],
+      PSK: [401, 'M_UNKNOWN_TOKEN'],
+      'wrong PSK': [401, 'M_UNKNOWN_TOKEN'],
+    };
+    await server.register('plain');
+    assert.ok(server.specEndpoints.length >= 5);
+    for (const { method, paths } of server.specEndpoints) {
+      const path = (paths[0] ?? '').replace('{userId}', encodeURIComponent('@plain:test.example'));
+      const flag = path.includes('/lock/') ? 'locked' : 'suspended';
+      for (const [who, token] of Object.entries(tokens)) {
+        const answer = await server.request(method, path, {
+          ...(token === undefined ? {} : { token }),
+          ...(method === 'PUT' ? { body: { [flag]: false } } : {}),
+        });
+        assert.deepEqual([answer.status, at(answer.body, 'errcode')], expected[who], `${who}: ${method} ${path}`);
       }
     }
   });
@@ -193,6 +221,19 @@ describe('authentication of the admin API', () => {
   });
 });
 
+/** Every row of every table, but for the hashes of passwords that are theirs to be. */
+async function dump({ db }: AdminServer): Promise<readonly string[]> {
+  const tables = await db.database.query(sql<{ name: string }>`
+    select relname::text as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`);
+  const dumps = await Promise.all(
+    tables.map(async ({ name }) => {
+      const text = `select t::text as row from ${name} t`;
+      return db.database.query<{ row: string }>({ name: `dump_${name}`, text, values: [] });
+    }),
+  );
+  return dumps.flat().map(({ row }) => row.replaceAll(/\$argon2[^,]*,[^,]*,[^,)"]*/g, ''));
+}
+
 describe('audit log', () => {
   let server: AdminServer;
   before(async () => {
@@ -244,21 +285,39 @@ describe('audit log', () => {
     }
   });
 
-  test('B12: neither log nor audit nor answers hold secrets', async () => {
-    await server.register('canary', 'canary-password-one');
+  test('B12, E2: neither log nor audit nor answers nor tables hold secrets', async () => {
+    const { userId } = await server.register('canary', 'canary-password-one');
     await server.api('PATCH', '/users/canary', { password: 'canary-password-two' });
+    await server.api('POST', '/users/canary/reset-password', { password: 'canary-password-three' });
+    await server.api('POST', '/users/create', { localpart: 'canary2', password: { nested: 'canary-wrong-type' } });
+    await server.api('PATCH', '/users/canary', { old_passwords: ['canary-in-a-list'], admin: false });
     await server.request('POST', `${V0}/admin/users/create`, { token: 'canary-guess', body: { localpart: 'x' } });
-    const details = await server.api('GET', '/users/canary');
-    const audit = await server.api('GET', '/audit?limit=1000');
-    const all = JSON.stringify([details.body, audit.body, server.log]);
+    await server.request('GET', `${V0}/admin/users?access_token=${server.admin}`);
+    const made = [
+      at((await server.api('POST', '/users/canary/access-token')).body, 'access_token'),
+      at((await server.api('POST', '/users/canary/reset-password')).body, 'password'),
+    ];
+    const answers: unknown[] = [];
+    for (const { method, paths } of server.endpoints) {
+      if (method !== 'GET') continue;
+      const path = (paths[0] ?? '').replace('{user_id}', encodeURIComponent(userId)).replaceAll(/\{[^}]+\}/g, '1');
+      answers.push((await server.request('GET', `${path}?limit=1000`, { token: server.admin })).body);
+    }
+    const all = JSON.stringify([answers, server.log, await dump(server)]);
+    assert.ok(all.includes(userId), 'there was something to be found in');
     for (const secret of [
       'canary-password-one',
       'canary-password-two',
+      'canary-password-three',
+      'canary-wrong-type',
+      'canary-in-a-list',
       'canary-guess',
       PSK,
+      SHARED_SECRET,
       server.admin,
       PASSWORD,
       '$argon2',
+      ...made.map(String),
     ]) {
       assert.ok(!all.includes(secret), secret);
     }

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { sql } from '../../src/storage/sql.ts';
 import { type AdminServer, PSK, startAdminServer } from '../support/admin-server.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -23,6 +24,13 @@ describe('docs/admin-api.md', () => {
 
   test('every command runs as written, and gives JSON', async () => {
     const { roomId } = await server.user(server.admin).createRoom({ name: 'A room' });
+    const { token } = await server.register('foo');
+    await server
+      .user(token)
+      .ok('POST', `/users/${encodeURIComponent('@root:test.example')}/report`, { reason: 'spam' });
+    await server.db.database.query(sql`
+      insert into media (origin, media_id, kind, created_at, unused_expires_at, last_access_at)
+      values ('test.example', 'abcdef', 'local', 1, 1, 1)`);
     const commands = [...DOCUMENT.matchAll(/^```sh\n([\s\S]*?)^```/gm)].map((match) => match[1] ?? '');
     assert.ok(commands.length >= 25);
     for (const command of commands) {

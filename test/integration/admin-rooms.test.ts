@@ -253,7 +253,7 @@ describe('admin API: delete room', () => {
     await server.db.database.query(sql`
       insert into current_state (room_id, type, state_key, event_nid) values (${odd}, 'm.room.name', '', -1)`);
     const page = await server.api('GET', '/rooms?limit=1&order_by=events');
-    assert.equal(at(page.body, 'next_batch'), 1);
+    assert.equal(typeof at(page.body, 'next_batch'), 'string');
     assert.equal((await server.api('GET', '/rooms?order_by=nothing')).status, 400);
     const statistics = await server.api('GET', '/statistics');
     assert.ok(Number(at(statistics.body, 'database_bytes')) > 1_000_000);

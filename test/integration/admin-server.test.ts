@@ -7,6 +7,7 @@ import type { MediaCriteria } from '../../src/api/admin/media.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { loadBuildInfo } from '../../src/lib/build-info.ts';
 import { MatrixError } from '../../src/protocol/errors.ts';
+import { sql } from '../../src/storage/sql.ts';
 import { BUILD, startAdminServer } from '../support/admin-server.ts';
 import { at, entriesAt } from '../support/json.ts';
 
@@ -68,6 +69,17 @@ describe('admin API: reload configuration', () => {
     assert.equal(at(body, 'registration', 'password_requirements', 'min_length'), 10);
     assert.equal(at(body, 'registration', 'shared_secret'), '[redacted]');
     assert.ok(!JSON.stringify(body).includes('canary-shared-secret'));
+  });
+
+  test('what was changed with SQL counts at once after a reload', async () => {
+    await using server = await startAdminServer();
+    const { token } = await server.register('cached');
+    const whoami = async () => (await server.request('GET', '/_matrix/client/v3/account/whoami', { token })).status;
+    assert.equal(await whoami(), 200);
+    await server.db.database.query(sql`update accounts set locked = true where localpart = 'cached'`);
+    assert.equal(await whoami(), 200, 'tokens are remembered for a minute');
+    assert.equal((await server.api('POST', reload)).status, 200);
+    assert.equal(await whoami(), 401);
   });
 
   test('the request body is ignored', async () => {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { sql } from '../../src/storage/sql.ts';
-import { type AdminServer, PASSWORD, PSK, startAdminServer } from '../support/admin-server.ts';
+import { type AdminServer, PASSWORD, PSK, SERVICE_LOCALPART, startAdminServer } from '../support/admin-server.ts';
 import { at, entriesAt, listAt } from '../support/json.ts';
 
 const CREATE = '/_hammerhead/v0/admin/users/create';
@@ -58,8 +58,10 @@ describe('admin API: users', () => {
 
   test('create: without a password nobody can log in', async () => {
     assert.equal((await create({ localpart: 'nopassword' })).status, 201);
+    assert.equal((await create({ localpart: 'emptypassword', password: '' })).status, 201);
     for (const password of ['', ' ', 'null', 'undefined', PASSWORD]) {
       assert.equal((await login('nopassword', password)).status, 403);
+      assert.equal((await login('emptypassword', password)).status, 403);
     }
   });
 
@@ -120,6 +122,7 @@ describe('admin API: users', () => {
     await create({ localpart: 'taken' });
     assert.deepEqual(errorOf(await create({ localpart: 'taken' })), [400, 'M_USER_IN_USE']);
     assert.deepEqual(errorOf(await create({ localpart: '_server' })), [400, 'M_USER_IN_USE']);
+    assert.deepEqual(errorOf(await create({ localpart: SERVICE_LOCALPART })), [400, 'M_USER_IN_USE']);
     await create({ localpart: 'gone' });
     await server.api('POST', '/users/gone/deactivate', {});
     assert.deepEqual(errorOf(await create({ localpart: 'gone' })), [400, 'M_USER_IN_USE']);

@@ -4,6 +4,7 @@ import type { EventTemplate } from '../../src/engine/types.ts';
 import { MatrixError } from '../../src/protocol/errors.ts';
 import type { EventId, RoomId, UserId } from '../../src/protocol/ids.ts';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
+import { listTimeline } from '../../src/storage/events.ts';
 import {
   ALICE,
   BOB,
@@ -216,4 +217,42 @@ test('rooms that one user creates at the same time are different rooms', async (
   await using at = await createTestEngine();
   const roomIds = await Promise.all(Array.from({ length: 50 }, () => createPublicRoom(at)));
   assert.equal(new Set(roomIds).size, 50);
+});
+
+test('the newest page is read once, and is what the database says whatever happens to it', async () => {
+  await using at = await createTestEngine();
+  const roomId = await createPublicRoom(at);
+  const texts = Array.from({ length: 250 }, (_, index) => message(`${index}`));
+  await send(at, roomId, ...texts);
+  await using again = await at.restart();
+  const { engine } = again;
+  const snapshot = await engine.loadSnapshot(roomId);
+  assert.ok(snapshot);
+  const { version } = snapshot;
+  const read = async (limit: number, before = Number.MAX_SAFE_INTEGER): Promise<readonly string[]> => {
+    const range = { roomId, version, after: 0, before, limit, direction: 'backward' } as const;
+    const [page, stored] = await Promise.all([engine.loadTimeline(range), listTimeline(at.db.database, range)]);
+    assert.deepEqual(
+      page.map(({ event }) => [event.eventId, event.content]),
+      stored.map(({ event }) => [event.eventId, event.content]),
+    );
+    return page.map(({ event }) => event.eventId);
+  };
+  assert.equal((await read(20)).length, 20);
+  await Promise.all([read(100), read(100), read(90)]);
+  const before = at.db.database.stats.statements;
+  const [newest] = await read(100);
+  // Its own look at the database is the only one.
+  assert.equal(at.db.database.stats.statements, before + 1);
+  for (const limit of [1, 128, 129, 200, 300]) await read(limit);
+  await read(50, 120);
+  const target = newest as EventId;
+  await engine.send({
+    roomId,
+    redacts: target,
+    decide: () => [{ type: 'm.room.redaction', sender: ALICE, content: { redacts: target }, redacts: target }],
+  });
+  await read(100);
+  for (let index = 0; index < 80; index++) await engine.send({ roomId, decide: () => [message(`later ${index}`)] });
+  assert.equal((await read(300)).length, 300);
 });

@@ -4,7 +4,9 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { once } from 'node:events';
+import { rm, truncate } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { at, textAt } from '../support/json.ts';
@@ -265,6 +267,37 @@ describe('headers of downloads', () => {
     const empty = await server.upload('');
     assert.equal((await server.download(empty, { headers: { range: 'bytes=0-' } })).status, 416);
     assert.equal((await server.download(empty)).status, 200);
+  });
+});
+
+describe('content that may be hostile, or broken', () => {
+  test('D10: a page with scripts is a download that no browser runs here', async () => {
+    await using server = await startMediaServer();
+    const script = '<script>alert(document.domain)</script>';
+    const given = { fileName: `${script}.html`, headers: { 'content-type': 'text/html' } };
+    const { headers } = await server.download(await server.upload(script, given));
+    assert.match(headers.get('content-disposition') ?? '', /^attachment; /);
+    assert.match(headers.get('content-security-policy') ?? '', /^sandbox; default-src 'none'; script-src 'none'/);
+    assert.equal(headers.get('x-content-type-options'), 'nosniff');
+    const wrong = await server.request('GET', `/_matrix/client/v1/media/download/${SERVER}/${script}`);
+    assert.deepEqual([wrong.status, wrong.headers.get('content-type')], [400, 'application/json']);
+  });
+
+  test('L15: a file that is missing or cut short is one fault, and the others are served', async () => {
+    await using server = await startMediaServer();
+    const ids = [await server.upload('missing'), await server.upload('cut short'), await server.upload('whole')];
+    const pathOf = (content: string): string => {
+      const sha256 = hash('sha256', content);
+      return join(server.rootPath, sha256.slice(0, 2), sha256.slice(2, 4), sha256);
+    };
+    await rm(pathOf('missing'));
+    await truncate(pathOf('cut short'), 3);
+    const answers = await Promise.all(ids.map((id) => server.download(id)));
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [404, 500, 200],
+    );
+    assert.equal(server.faults.length, 2);
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { at, listAt, textAt } from '../support/json.ts';
+import { at } from '../support/json.ts';
 import { type RoomsServer, startRoomsServer, type TestAnswer, userId } from '../support/rooms-server.ts';
 
 const errorOf = ({ status, body }: TestAnswer): readonly [number, unknown] => [status, at(body, 'errcode')];
@@ -260,24 +260,5 @@ describe('membership', () => {
     assert.equal((await eve.call('PUT', `/redact/${own}/3`, {})).status, 200);
     await eve.leave();
     assert.deepEqual(errorOf(await eve.call('POST', '/join', {})), suspended);
-  });
-
-  test('a new profile reaches every joined room', async () => {
-    server.profiles.set('flora', { displayname: 'Flora' });
-    const flora = server.as('flora');
-    const rooms = await Promise.all(Array.from({ length: 20 }, () => flora.createRoom()));
-    const left = await flora.createRoom();
-    await left.leave();
-    const profile = { displayname: 'F', avatar_url: 'mxc://test.example/f' };
-    await server.rooms.memberships.propagateProfile(flora.userId, profile);
-    for (const room of rooms) {
-      assert.deepEqual(await room.state('m.room.member', flora.userId), { membership: 'join', ...profile });
-    }
-    assert.equal(at(await left.state('m.room.member', flora.userId), 'membership'), 'leave');
-    await server.rooms.memberships.propagateProfile(flora.userId, profile);
-    const [room] = rooms;
-    assert.ok(room);
-    const events = listAt(await room.ok('GET', '/messages?dir=b&limit=100'), 'chunk');
-    assert.equal(events.filter((event) => textAt(event, 'type') === 'm.room.member').length, 2);
   });
 });

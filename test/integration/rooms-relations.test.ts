@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { at, listAt, textAt } from '../support/json.ts';
-import { type RoomsServer, startRoomsServer, type TestAnswer, type TestRoom } from '../support/rooms-server.ts';
+import { ignore, type RoomsServer, startRoomsServer, type TestAnswer, type TestRoom } from '../support/rooms-server.ts';
 
 let server: RoomsServer;
 let transactions = 0;
@@ -282,13 +282,7 @@ describe('threads', () => {
     const root = await bob.send('ignored words');
     const own = await relate(room, 'm.thread', root);
     await relate(bob, 'm.thread', root);
-    const content = JSON.stringify({ ignored_users: { [server.as('bob').userId]: {} } });
-    await server.at.db.database.query({
-      name: 'ignore',
-      text: `insert into account_data (user_id, room_id, type, content, writer_id, position)
-        values ($1, '', 'm.ignored_user_list', $2, 1, 1)`,
-      values: [server.as('ida').userId, content],
-    });
+    await ignore(server, server.as('ida').userId, server.as('bob').userId);
     const { body } = await getV1(room, 'ida', '/threads');
     assert.equal(bundle(at(body, 'chunk', 0), 'm.thread', 'count'), 1);
     assert.equal(bundle(at(body, 'chunk', 0), 'm.thread', 'latest_event', 'event_id'), own);

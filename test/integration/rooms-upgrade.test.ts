@@ -128,6 +128,29 @@ describe('room upgrade', () => {
     });
   }
 
+  test('settings move where no upgrade made the new room, if both rooms say so', async () => {
+    const [alice, bob] = [server.as('alice'), server.as('bob')];
+    const old = await alice.createRoom({ preset: 'public_chat' });
+    await bob.room(old.roomId).join();
+    const predecessor = { room_id: old.roomId };
+    const create = () => alice.createRoom({ preset: 'public_chat', creation_content: { predecessor } });
+    const [room, impostor] = [await create(), await create()];
+    const seen = server.copiedSettings.length;
+    await bob.room(impostor.roomId).join();
+    await old.setState('m.room.tombstone', { body: 'moved', replacement_room: '!nowhere:test.example' });
+    await old.setState('m.room.tombstone', { body: 'moved', replacement_room: 5 });
+    assert.equal(server.copiedSettings.length, seen);
+    await old.setState('m.room.tombstone', { body: 'moved', replacement_room: room.roomId });
+    const move = { from: old.roomId, to: room.roomId };
+    assert.deepEqual(server.copiedSettings.slice(seen), [{ ...move, userIds: [alice.userId, bob.userId] }]);
+    await bob.room(room.roomId).join();
+    assert.deepEqual(server.copiedSettings.at(-1), { ...move, userIds: [bob.userId] });
+    await bob.room(room.roomId).leave();
+    await bob.room(room.roomId).join();
+    await server.as('stranger').room(room.roomId).join();
+    assert.equal(server.copiedSettings.length, seen + 2);
+  });
+
   test('is for who may close the room, and for versions that exist', async () => {
     const old = await server.as('alice').createRoom({ preset: 'public_chat' });
     const bob = server.as('bob').room(old.roomId);

@@ -135,6 +135,16 @@ test('a wait ends with its time-out or its client', async () => {
   assert.equal(client.sync.waiting, 0);
 });
 
+test('a token from before anything ever happened is one to wait from', async () => {
+  await using at = await createTestEngine();
+  using client = createTestSync(at);
+  const { next_batch: since } = await client.get(ALICE);
+  const before = performance.now();
+  const next = await client.get(ALICE, { since, timeout: 50 });
+  assert.ok(performance.now() - before >= 45);
+  assert.deepEqual([next.next_batch, next.rooms, next.account_data], [since, undefined, undefined]);
+});
+
 test('thirty waiting clients get a message without a statement', async () => {
   await using at = await createTestEngine();
   using client = createTestSync(at);

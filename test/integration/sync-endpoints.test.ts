@@ -5,7 +5,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createAccountDataEndpoints } from '../../src/api/client/account-data.ts';
 import { createFilterEndpoints } from '../../src/api/client/filter.ts';
+import { createNotificationEndpoints } from '../../src/api/client/notifications.ts';
+import { createPresenceEndpoints } from '../../src/api/client/presence.ts';
 import { createPushRuleEndpoints } from '../../src/api/client/push-rules.ts';
+import { createPusherEndpoints } from '../../src/api/client/pushers.ts';
 import { createReadMarkerEndpoints } from '../../src/api/client/read-markers.ts';
 import { createReceiptEndpoints } from '../../src/api/client/receipts.ts';
 import { createSyncEndpoints } from '../../src/api/client/sync.ts';
@@ -17,7 +20,8 @@ import { createHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
-import { ALICE, BOB, createPublicRoom, createTestEngine, message } from '../support/engine.ts';
+import { createPushers } from '../../src/push/pushers.ts';
+import { ALICE, BOB, createPublicRoom, createTestEngine, member, message } from '../support/engine.ts';
 import { listAt, textAt, at as valueAt } from '../support/json.ts';
 import { TestUser, userId } from '../support/rooms-server.ts';
 import { createTestSync } from '../support/sync.ts';
@@ -25,7 +29,12 @@ import { createTestSync } from '../support/sync.ts';
 async function start() {
   const at = await createTestEngine();
   const client = createTestSync(at);
-  const { sync, typing, receipts, accountData, pushRules } = client;
+  const { sync, typing, receipts, accountData, pushRules, notifications, presence, sharedRooms } = client;
+  const pushers = createPushers({
+    database: at.db.database,
+    getPosition: () => at.committer.position,
+    allowsHttp: false,
+  });
   const http = createHttpServer({
     endpoints: [
       ...createSyncEndpoints({ sync }),
@@ -36,6 +45,9 @@ async function start() {
       ...createAccountDataEndpoints({ accountData, pushRules }),
       ...createTagEndpoints({ accountData }),
       ...createPushRuleEndpoints({ pushRules }),
+      ...createNotificationEndpoints({ notifications, writerId: 1, clock: systemClock }),
+      ...createPresenceEndpoints({ presence, sharedRooms, clock: systemClock }),
+      ...createPusherEndpoints({ pushers }),
       ...createVoipEndpoints(),
     ],
     listeners: [{ address: '127.0.0.1', port: 0 }],
@@ -131,6 +143,136 @@ test('typing and receipts are for members', async () => {
   assert.deepEqual(marker, { event_id: sent.eventId });
 });
 
+test('deleted account data is told to every session once, and then it never was', async () => {
+  await using server = await start();
+  const { alice, bob, at } = server;
+  const roomId = await createPublicRoom(at);
+  const places = [`/user/${ALICE}/account_data`, `/user/${ALICE}/rooms/${encodeURIComponent(roomId)}/account_data`];
+  const sync = async (since?: string) => {
+    const synced = await alice.ok('GET', `/sync?timeout=0${since === undefined ? '' : `&since=${since}`}`);
+    const room = valueAt(synced, 'rooms', 'join', roomId) ?? {};
+    const events = [synced, room].flatMap((part) => {
+      const data = valueAt(part, 'account_data', 'events');
+      return Array.isArray(data) ? data : [];
+    });
+    const contents = events
+      .filter((event) => valueAt(event, 'type') === 'a.b')
+      .map((event) => valueAt(event, 'content'));
+    return { next: textAt(synced, 'next_batch'), contents };
+  };
+  const deletions: readonly ((place: string) => Promise<unknown>)[] = [
+    (place) => alice.ok('DELETE', `${place}/a.b`),
+    (place) => alice.ok('PUT', `${place}/a.b`, {}),
+    (place) => alice.ok('DELETE', `/../unstable/org.matrix.msc3391${place}/a.b`),
+  ];
+  for (const remove of deletions) {
+    for (const place of places) await alice.ok('PUT', `${place}/a.b`, { kept: true });
+    const before = await sync();
+    assert.deepEqual(before.contents, [{ kept: true }, { kept: true }]);
+    for (const place of places) {
+      await remove(place);
+      assert.equal(await refusal(alice.call('GET', `${place}/a.b`)), '404 M_NOT_FOUND');
+    }
+    const after = await sync(before.next);
+    assert.deepEqual(after.contents, [{}, {}]);
+    assert.deepEqual((await sync(after.next)).contents, []);
+    assert.deepEqual((await sync()).contents, []);
+  }
+  const { next } = await sync();
+  for (const place of places) {
+    assert.equal(await refusal(alice.call('DELETE', `${place}/a.b`)), '200');
+    assert.equal(await refusal(alice.call('DELETE', `${place}/m.fully_read`)), '405 M_BAD_JSON');
+    assert.equal(await refusal(alice.call('DELETE', `${place}/m.push_rules`)), '405 M_BAD_JSON');
+    assert.equal(await refusal(bob.call('DELETE', `${place}/a.b`)), '403 M_FORBIDDEN');
+  }
+  assert.equal((await sync(next)).next, next, 'what was not there is not deleted');
+  assert.equal(await refusal(alice.call('DELETE', `/user/${ALICE}/rooms/none/account_data/a`)), '400 M_INVALID_PARAM');
+});
+
+test('notifications are listed page by page, with what was read and what was highlighted', async () => {
+  await using server = await start();
+  const { alice, bob, at } = server;
+  const roomId = await createPublicRoom(at);
+  await at.engine.send({ roomId, decide: () => [member(BOB, 'invite', ALICE)] });
+  const list = async (query = '') => {
+    const answer = await bob.ok('GET', `/notifications${query}`);
+    const lines = listAt(answer, 'notifications').map((one) => {
+      const event = valueAt(one, 'event');
+      const shown = valueAt(event, 'content', 'body') ?? valueAt(event, 'content', 'membership');
+      return `${shown} ${valueAt(one, 'read')} ${JSON.stringify(valueAt(one, 'actions'))}`;
+    });
+    return { lines, next: valueAt(answer, 'next_token') };
+  };
+  const sound = '{"set_tweak":"sound","value":"default"}';
+  assert.deepEqual(await list(), { lines: [`invite false ["notify",${sound}]`], next: undefined });
+  await at.engine.send({ roomId, decide: () => [member(BOB, 'join')] });
+  const [read] = await at.engine.send({
+    roomId,
+    decide: () => [message('one'), message('hi bob'), message('my own', BOB)],
+  });
+  assert.ok(read);
+  await bob.ok('POST', `/rooms/${encodeURIComponent(roomId)}/receipt/m.read/${encodeURIComponent(read.eventId)}`, {});
+  const mention = `hi bob false ["notify",${sound},{"set_tweak":"highlight"}]`;
+  const first = await list('?limit=1');
+  assert.deepEqual(first.lines, [mention]);
+  assert.deepEqual((await list(`?limit=5&from=${first.next}`)).lines, [`one true ["notify",${sound}]`]);
+  assert.deepEqual((await list('?only=highlight')).lines, [mention]);
+  assert.deepEqual(listAt(await alice.ok('GET', '/notifications'), 'notifications').length, 1);
+  assert.equal(await refusal(bob.call('GET', '/notifications?from=x')), '400 M_INVALID_PARAM');
+});
+
+test('pushers are set, listed and deleted by their user', async () => {
+  await using server = await start();
+  const { alice, bob } = server;
+  const pusher = {
+    kind: 'http',
+    app_id: 'an.app',
+    pushkey: 'a key',
+    app_display_name: 'App',
+    device_display_name: 'Phone',
+    profile_tag: 'tag',
+    lang: 'en',
+    data: { url: 'https://push.example/_matrix/push/v1/notify', format: 'event_id_only' },
+  };
+  await alice.ok('POST', '/pushers/set', pusher);
+  assert.deepEqual(await alice.ok('GET', '/pushers'), { pushers: [pusher] });
+  assert.deepEqual(await bob.ok('GET', '/pushers'), { pushers: [] });
+  const { lang: _, ...incomplete } = pusher;
+  assert.equal(await refusal(alice.call('POST', '/pushers/set', incomplete)), '400 M_MISSING_PARAM');
+  assert.equal(
+    await refusal(alice.call('POST', '/pushers/set', { ...pusher, data: { url: 'http://a' } })),
+    '400 M_INVALID_PARAM',
+  );
+  assert.equal(await refusal(alice.call('POST', '/pushers/set', { ...pusher, pushkey: 5 })), '400 M_BAD_JSON');
+  await alice.ok('POST', '/pushers/set', { kind: null, app_id: 'an.app', pushkey: 'a key' });
+  assert.deepEqual(await alice.ok('GET', '/pushers'), { pushers: [] });
+});
+
+test('presence is set by oneself and seen by those who share a room', async () => {
+  await using server = await start();
+  const { alice, bob, at } = server;
+  const roomId = await createPublicRoom(at);
+  const path = (userId: string) => `/presence/${userId}/status`;
+  assert.deepEqual(await alice.ok('GET', path(ALICE)), { presence: 'offline' });
+  await alice.ok('PUT', path(ALICE), { presence: 'online', status_msg: 'hello' });
+  const { presence, status_msg: message, currently_active: isActive } = Object(await alice.ok('GET', path(ALICE)));
+  assert.deepEqual([presence, message, isActive], ['online', 'hello', true]);
+  assert.equal(await refusal(bob.call('GET', path(ALICE))), '403 M_FORBIDDEN');
+  assert.equal(await refusal(bob.call('PUT', path(ALICE), { presence: 'online' })), '403 M_FORBIDDEN');
+  assert.equal(await refusal(alice.call('PUT', path(ALICE), { presence: 'busy' })), '400 M_BAD_JSON');
+  assert.equal(
+    await refusal(alice.call('PUT', path(ALICE), { presence: 'online', status_msg: 'x'.repeat(2_000) })),
+    '400 M_BAD_JSON',
+  );
+  assert.equal(await refusal(alice.call('GET', '/presence/nobody/status')), '400 M_INVALID_PARAM');
+  await at.engine.send({ roomId, decide: () => [member(BOB, 'join')] });
+  assert.equal(valueAt(await bob.ok('GET', path(ALICE)), 'presence'), 'online');
+  await alice.ok('PUT', path(ALICE), { presence: 'unavailable', status_msg: null });
+  assert.equal(valueAt(await bob.ok('GET', path(ALICE)), 'status_msg'), undefined);
+  const synced = await bob.ok('GET', '/sync?set_presence=offline');
+  assert.equal(textAt(listAt(synced, 'presence', 'events')[0], 'content', 'presence'), 'unavailable');
+});
+
 test('account data and tags come back, but not to others', async () => {
   await using server = await start();
   const { alice, bob, at } = server;
@@ -174,7 +316,7 @@ test('push rules are added, placed, changed and removed', async () => {
   const all = await alice.ok('GET', '/pushrules/');
   assert.deepEqual(
     listAt(all, 'global', 'content').map((rule) => textAt(rule, 'rule_id')),
-    ['two', 'three', 'one'],
+    ['two', 'three', 'one', '.m.rule.contains_user_name'],
   );
   await alice.ok('PUT', `${rules}/override/.m.rule.master/enabled`, { enabled: true });
   assert.deepEqual(await alice.ok('GET', `${rules}/override/.m.rule.master/enabled`), { enabled: true });
@@ -186,6 +328,7 @@ test('push rules are added, placed, changed and removed', async () => {
   assert.equal(await refusal(alice.call('PUT', `${rules}/content/x?after=nothing`, body)), '400 M_UNKNOWN');
   assert.equal(await refusal(alice.call('PUT', `${rules}/content/.x`, body)), '400 M_INVALID_PARAM');
   assert.equal(await refusal(alice.call('PUT', `${rules}/strange/x`, body)), '400 M_INVALID_PARAM');
+  assert.equal(await refusal(alice.call('GET', `${rules}/strange/x`)), '404 M_NOT_FOUND');
   const synced = await alice.ok('GET', '/sync');
   assert.ok(JSON.stringify(synced).includes('"rule_id":"three"'));
   assert.deepEqual(await alice.ok('GET', '/voip/turnServer'), {});

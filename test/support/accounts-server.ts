@@ -3,18 +3,29 @@
  * clock that the test moves; log lines are kept.
  */
 import { type Accounts, type AccountsOptions, createAccounts } from '../../src/accounts/accounts.ts';
+import {
+  createDeactivation,
+  createDeactivationKind,
+  DEACTIVATE,
+  type Deactivation,
+} from '../../src/accounts/deactivation.ts';
 import { createLastSeen, type LastSeen } from '../../src/accounts/last-seen.ts';
+import { createProfiles, type Profiles } from '../../src/accounts/profiles.ts';
 import { createTokenLoader } from '../../src/accounts/token-loader.ts';
 import { adminServerEndpoints } from '../../src/api/admin/server.ts';
 import { synapseRegisterEndpoints } from '../../src/api/admin/synapse-register.ts';
+import { authFallbackEndpoints } from '../../src/api/client/auth-fallback.ts';
 import { capabilitiesEndpoints } from '../../src/api/client/capabilities.ts';
 import { devicesEndpoints } from '../../src/api/client/devices.ts';
 import { loginEndpoints } from '../../src/api/client/login.ts';
+import { loginTokenEndpoints } from '../../src/api/client/login-token.ts';
 import { logoutEndpoints } from '../../src/api/client/logout.ts';
+import { openIdEndpoints } from '../../src/api/client/openid.ts';
 import { passwordEndpoints } from '../../src/api/client/password.ts';
 import { profileEndpoints } from '../../src/api/client/profile.ts';
 import { registerEndpoints } from '../../src/api/client/register.ts';
 import { registerAvailableEndpoints } from '../../src/api/client/register-available.ts';
+import { thirdPartyIdEndpoints } from '../../src/api/client/third-party-ids.ts';
 import { versionsEndpoints } from '../../src/api/client/versions.ts';
 import { wellKnownEndpoints } from '../../src/api/client/well-known.ts';
 import { whoamiEndpoints } from '../../src/api/client/whoami.ts';
@@ -22,9 +33,12 @@ import { Authenticator } from '../../src/http/authenticate.ts';
 import type { Endpoint } from '../../src/http/endpoint.ts';
 import { createRateLimiter, type RateLimit, type RateLimitFamily } from '../../src/http/rate-limiter.ts';
 import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
+import { createJobs, type JobKind } from '../../src/jobs/job-runner.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
+import type { UserId } from '../../src/protocol/ids.ts';
+import type { Database, Transaction } from '../../src/storage/database.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export const SERVER_NAME = 'hs1';
@@ -35,6 +49,9 @@ export interface AccountsServerOptions {
   readonly limits?: Readonly<Partial<Record<RateLimitFamily, RateLimit>>>;
   readonly trustedProxies?: readonly string[];
   readonly sharedSecret?: string;
+  readonly loginTokens?: boolean;
+  /** Told of users whose new name or avatar rooms are to be shown. */
+  readonly onProfileShown?: (userId: UserId) => void;
 }
 
 export interface AccountsServer extends AsyncDisposable {
@@ -85,12 +102,27 @@ export async function startAccountsServer(options: AccountsServerOptions = {}): 
       failed: (localpart) => rateLimiter.take('login_failed', localpart),
     },
     forgetTokens: (accountId, deviceIds) => authenticator.forget(accountId, deviceIds),
-    propagateProfile: () => Promise.resolve(),
     ...options.accounts,
   });
+  const jobs = createJobs({ database, clock, logger, kinds: { [DEACTIVATE]: deactivationKind(database, accounts) } });
+  await jobs.start();
+  const forgetTokens = (accountId: number): void => authenticator.forget(accountId);
+  const deactivation = createDeactivation({ database, jobs, getPosition: () => 0, forgetTokens });
+  const propagation = {
+    schedule: async (_tx: Transaction, userId: UserId) => options.onProfileShown?.(userId),
+    start: () => undefined,
+  };
+  const profiles = createProfiles({ database, serverName: SERVER_NAME, propagation });
   const http = createHttpServer({
     endpoints: [
-      ...accountEndpoints(accounts, { clock, sharedSecret: options.sharedSecret, startedAt: () => http.startedAt }),
+      ...accountEndpoints(accounts, {
+        clock,
+        sharedSecret: options.sharedSecret,
+        startedAt: () => http.startedAt,
+        deactivation,
+        profiles,
+        allowsLoginTokens: () => options.loginTokens === true,
+      }),
       ...(options.endpoints ?? []),
     ],
     listeners: [{ address: '127.0.0.1', port: 0 }],
@@ -124,19 +156,35 @@ export async function startAccountsServer(options: AccountsServerOptions = {}): 
     },
     async [Symbol.asyncDispose]() {
       await http.close();
+      await jobs[Symbol.asyncDispose]();
       await lastSeen[Symbol.asyncDispose]();
       await test.drop();
     },
   };
 }
 
+function deactivationKind(database: Database, { devices }: Accounts): JobKind {
+  return createDeactivationKind({
+    database,
+    devices,
+    redactSome: () => Promise.resolve({ cursor: undefined, redacted: 0, failed: 0 }),
+    leaveRoom: () => Promise.resolve(),
+    onLeaveFailed: () => undefined,
+  });
+}
+
 interface Wiring {
+  readonly deactivation: Deactivation;
+  readonly profiles: Profiles;
+  allowsLoginTokens(): boolean;
   readonly clock: Clock;
   readonly sharedSecret: string | undefined;
   startedAt(): number | undefined;
 }
 
-function accountEndpoints(accounts: Accounts, { clock, sharedSecret, startedAt }: Wiring): readonly Endpoint[] {
+function accountEndpoints(accounts: Accounts, wiring: Wiring): readonly Endpoint[] {
+  const { clock, sharedSecret, startedAt, deactivation, profiles, allowsLoginTokens } = wiring;
+  const login = { ...accounts, allowsLoginTokens };
   const build = {
     buildDate: 0,
     commitHash: 'abcdef0',
@@ -152,17 +200,21 @@ function accountEndpoints(accounts: Accounts, { clock, sharedSecret, startedAt }
   return [
     ...versionsEndpoints(),
     ...wellKnownEndpoints({ client: { 'm.homeserver': { base_url: 'https://hs1' } } }),
-    ...capabilitiesEndpoints({ defaultRoomVersion: '12' }),
+    ...capabilitiesEndpoints({ defaultRoomVersion: '12', isAdmin: async () => false, allowsLoginTokens }),
     ...registerEndpoints(accounts),
     ...registerAvailableEndpoints(accounts),
-    ...loginEndpoints(accounts),
+    ...authFallbackEndpoints(accounts),
+    ...loginEndpoints(login),
+    ...loginTokenEndpoints(login),
     ...logoutEndpoints(accounts),
     ...whoamiEndpoints(),
     ...devicesEndpoints(accounts),
-    ...passwordEndpoints(accounts),
-    ...profileEndpoints(accounts),
+    ...passwordEndpoints({ ...accounts, deactivation }),
+    ...thirdPartyIdEndpoints(),
+    ...openIdEndpoints({ ...accounts, serverName: SERVER_NAME }),
+    ...profileEndpoints({ profiles }),
     ...adminServerEndpoints({ build, startedAt, isReady: () => Promise.resolve(true) }),
-    ...synapseRegisterEndpoints({ ...accounts, sharedSecret, clock, random: secureRandom }),
+    ...synapseRegisterEndpoints({ ...accounts, profiles, sharedSecret, clock, random: secureRandom }),
   ];
 }
 

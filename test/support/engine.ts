@@ -2,13 +2,13 @@
  * An engine on a real database, without HTTP: what storage and engine tests drive. `restart` gives a second engine that
  * knows only what the first one committed.
  */
-import { createRoomEngine } from '../../src/engine/room-engine.ts';
-import type { CreateRoomRequest, EventTemplate, RoomEngine } from '../../src/engine/types.ts';
+import { createRoomEngine, type WritableRoomEngine } from '../../src/engine/room-engine.ts';
+import type { CreateRoomRequest, EventTemplate } from '../../src/engine/types.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { secureRandom } from '../../src/lib/random.ts';
 import type { RoomId, ServerName, UserId } from '../../src/protocol/ids.ts';
 import { getRoomVersion, type RoomVersion } from '../../src/protocol/room-version.ts';
-import { createSigningKey } from '../../src/protocol/signing.ts';
+import { createSigningKey, type SigningKey } from '../../src/protocol/signing.ts';
 import { createPipeline } from '../../src/storage/pipeline.ts';
 import { loadWriterPosition, saveWriterPosition } from '../../src/storage/rooms.ts';
 import { Committer } from '../../src/streams/committer.ts';
@@ -20,7 +20,9 @@ export const ALICE = '@alice:test.example' as UserId;
 export const BOB = '@bob:test.example' as UserId;
 
 export interface TestEngine extends AsyncDisposable {
-  readonly engine: RoomEngine;
+  readonly engine: WritableRoomEngine;
+  readonly serverName: ServerName;
+  readonly signingKey: SigningKey;
   readonly committer: Committer;
   readonly hub: Hub;
   readonly db: TestDatabase;
@@ -28,12 +30,15 @@ export interface TestEngine extends AsyncDisposable {
   restart(): Promise<TestEngine>;
 }
 
-export async function createTestEngine(): Promise<TestEngine> {
+export async function createTestEngine(serverName = SERVER): Promise<TestEngine> {
   const db = await createTestDatabase();
-  return startEngine(db, createSigningKey(secureRandom.bytes(32), 'test'));
+  return startEngine(db, { serverName, signingKey: createSigningKey(secureRandom.bytes(32), 'test') });
 }
 
-async function startEngine(db: TestDatabase, signingKey: ReturnType<typeof createSigningKey>): Promise<TestEngine> {
+async function startEngine(
+  db: TestDatabase,
+  identity: { readonly serverName: ServerName; readonly signingKey: SigningKey },
+): Promise<TestEngine> {
   const pipeline = await createPipeline({ connection: db.connection, lock: false });
   const hub = createHub({
     onFollowerError: (cause) => {
@@ -55,8 +60,7 @@ async function startEngine(db: TestDatabase, signingKey: ReturnType<typeof creat
     hub,
     clock: systemClock,
     random: secureRandom,
-    serverName: SERVER,
-    signingKey,
+    ...identity,
     maxRoomBytes: 100_000_000,
   });
   const stop = async (): Promise<void> => {
@@ -65,12 +69,13 @@ async function startEngine(db: TestDatabase, signingKey: ReturnType<typeof creat
   };
   return {
     engine,
+    ...identity,
     committer,
     hub,
     db,
     async restart() {
       await stop();
-      return startEngine(db, signingKey);
+      return startEngine(db, identity);
     },
     async [Symbol.asyncDispose]() {
       await stop();

@@ -3,16 +3,20 @@
  * and flags are set on the account by name.
  */
 import { roomEndpoints } from '../../src/api/client/room-endpoints.ts';
-import type { Requester } from '../../src/http/endpoint.ts';
+import type { Endpoint, Requester } from '../../src/http/endpoint.ts';
 import { createRateLimiter } from '../../src/http/rate-limiter.ts';
 import { createHttpServer } from '../../src/http/server.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
-import type { ServerName, UserId } from '../../src/protocol/ids.ts';
+import type { RoomId, ServerName, UserId } from '../../src/protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION } from '../../src/protocol/room-version.ts';
 import type { Profile } from '../../src/rooms/profile.ts';
 import { createRooms, type Rooms, type RoomsOptions } from '../../src/rooms/rooms.ts';
+import { createSearchIndex } from '../../src/rooms/search-index.ts';
+import { accountDataStream } from '../../src/storage/account-data.ts';
+import type { Fact } from '../../src/streams/committer.ts';
+import { createIgnoredUsers } from '../../src/sync/ignored-users.ts';
 import { createTestEngine, SERVER, type TestEngine } from './engine.ts';
 import { textAt } from './json.ts';
 
@@ -30,7 +34,12 @@ export interface RoomsServer extends AsyncDisposable {
 }
 
 export async function startRoomsServer(
-  options: { wrap?: (rooms: RoomsOptions) => RoomsOptions; expectsFaults?: boolean } = {},
+  options: {
+    wrap?: (rooms: RoomsOptions) => RoomsOptions;
+    expectsFaults?: boolean;
+    /** Endpoints beside those of rooms. */
+    more?: (at: TestEngine) => readonly Endpoint[];
+  } = {},
 ): Promise<RoomsServer> {
   const at = await createTestEngine();
   const profiles = new Map<string, Profile>();
@@ -40,8 +49,19 @@ export async function startRoomsServer(
   const copiedSettings: RoomsServer['copiedSettings'] = [];
   const localpart = (userId: string): string => userId.slice(1, userId.indexOf(':'));
   const wrap = options.wrap ?? ((unchanged) => unchanged);
+  const searchIndex = createSearchIndex({
+    database: at.db.database,
+    hub: at.hub,
+    committer: at.committer,
+    clock: systemClock,
+    logger: faultLogger,
+  });
+  const ignoredUsers = createIgnoredUsers({ database: at.db.database, hub: at.hub });
   const rooms = createRooms(
     wrap({
+      searchIndex,
+      ignoredUsers,
+      hub: at.hub,
       engine: at.engine,
       database: at.db.database,
       clock: systemClock,
@@ -52,9 +72,6 @@ export async function startRoomsServer(
       isAdmin: async (userId) => admins.has(localpart(userId)),
       copyPersonalSettings: async (move) => {
         copiedSettings.push(move);
-      },
-      onPropagationFailed: (cause) => {
-        throw cause;
       },
     }),
   );
@@ -69,7 +86,7 @@ export async function startRoomsServer(
     };
   };
   const http = createHttpServer({
-    endpoints: roomEndpoints(rooms),
+    endpoints: [...roomEndpoints(rooms), ...(options.more?.(at) ?? [])],
     listeners: [{ address: '127.0.0.1', port: 0 }],
     authenticator: {
       authenticate: ({ authorization }) =>
@@ -94,6 +111,7 @@ export async function startRoomsServer(
     as: (token) => new TestUser(url, token),
     async [Symbol.asyncDispose]() {
       await http.close();
+      await searchIndex[Symbol.asyncDispose]();
       await at[Symbol.asyncDispose]();
     },
   };
@@ -134,8 +152,13 @@ export class TestUser {
     this.userId = userId(token.split('/')[0] ?? '');
   }
 
-  async call(method: string, path: string, body?: unknown): Promise<TestAnswer> {
-    const answer = await fetch(`${this.#url}${CLIENT}${path}`, {
+  call(method: string, path: string, body?: unknown): Promise<TestAnswer> {
+    return this.fetch(`${CLIENT}${path}`, method, body);
+  }
+
+  /** By the whole path, for the other versions of the API. */
+  async fetch(path: string, method = 'GET', body?: unknown): Promise<TestAnswer> {
+    const answer = await fetch(`${this.#url}${path}`, {
       method,
       headers: { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
@@ -213,4 +236,22 @@ export class TestRoom {
   async invite(user: TestUser): Promise<void> {
     await this.ok('POST', '/invite', { user_id: user.userId });
   }
+}
+
+/** Account data that a user has set, without the API that sets it. */
+export async function saveAccountData(
+  server: RoomsServer,
+  userId: UserId,
+  { type, content, roomId }: { type: string; content: object; roomId?: string },
+): Promise<void> {
+  const row = { userId, roomId: roomId as RoomId | undefined, type, content: JSON.stringify(content) };
+  const fact: Fact = { table: accountDataStream, row } as Fact;
+  await server.at.committer.commit({ facts: [fact] });
+}
+
+export function ignore(server: RoomsServer, userId: UserId, ignored: UserId): Promise<void> {
+  return saveAccountData(server, userId, {
+    type: 'm.ignored_user_list',
+    content: { ignored_users: { [ignored]: {} } },
+  });
 }

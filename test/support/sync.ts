@@ -5,14 +5,18 @@
 import { createAccountData } from '../../src/accounts/account-data.ts';
 import { createPushRules } from '../../src/accounts/push-rules.ts';
 import { createVisibility } from '../../src/engine/visible-events.ts';
+import { createPresence } from '../../src/ephemeral/presence.ts';
 import { createReceipts } from '../../src/ephemeral/receipts.ts';
+import { createSharedRooms } from '../../src/ephemeral/shared-rooms.ts';
 import { createTyping } from '../../src/ephemeral/typing.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
 import type { RoomId, UserId } from '../../src/protocol/ids.ts';
 import type { JsonObject } from '../../src/protocol/pdu.ts';
+import { followNotifications } from '../../src/push/follow-notifications.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import type { SyncRequest } from '../../src/sync/types.ts';
-import type { TestEngine } from './engine.ts';
+import { SERVER, type TestEngine } from './engine.ts';
 
 export interface ClientEvent {
   readonly event_id: string;
@@ -22,6 +26,19 @@ export interface ClientEvent {
   readonly content: JsonObject;
   readonly unsigned: JsonObject;
 }
+
+/** Its timers do not keep a test alive that is over. */
+const idleClock: Clock = {
+  ...systemClock,
+  after(delay, callback) {
+    const timer = setTimeout(callback, delay).unref();
+    return { [Symbol.dispose]: () => clearTimeout(timer) };
+  },
+};
+
+/** Asked about to wait for the follower of notifications. */
+const NOBODY = `@nobody:${SERVER}` as UserId;
+const NOWHERE = '!nowhere' as RoomId;
 
 interface Events {
   readonly events: readonly ClientEvent[];
@@ -34,12 +51,15 @@ export interface SyncedRoom {
   readonly ephemeral?: Events;
   readonly account_data?: Events;
   readonly summary?: JsonObject;
+  readonly unread_notifications?: JsonObject;
+  readonly unread_thread_notifications?: JsonObject;
   readonly invite_state?: Events;
 }
 
 export interface Synced {
   readonly next_batch: string;
   readonly account_data?: Events;
+  readonly presence?: Events;
   readonly rooms?: {
     readonly [section in 'join' | 'invite' | 'knock' | 'leave']?: { readonly [roomId: string]: SyncedRoom };
   };
@@ -51,11 +71,39 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
   const { database } = db;
   const typing = createTyping({ clock: systemClock, boot: 'test' });
   const visibility = createVisibility({ engine, database });
-  const sync = createSync({ database, engine, visibility, typing, hub, committer, clock: systemClock });
+  // Tests that look at what is written flush; the others must not find a statement that nobody asked for.
+  const notifications = followNotifications({
+    database,
+    hub,
+    committer,
+    rooms: engine,
+    clock: systemClock,
+    logger: silentLogger,
+    serverName: SERVER,
+    flushDelayMs: Infinity,
+    maxBehindMs: 60_000,
+  });
+  const presence = createPresence({ database, hub, clock: idleClock, logger: silentLogger, flushDelayMs: Infinity });
+  const sharedRooms = createSharedRooms({ database, hub });
+  const sync = createSync({
+    database,
+    engine,
+    visibility,
+    typing,
+    unread: notifications,
+    presenceParts: { presence, sharedRooms },
+    logger: silentLogger,
+    hub,
+    committer,
+    clock: systemClock,
+  });
   const accountData = createAccountData({ database, committer });
   const receipts = createReceipts({ database, committer, rooms: engine, clock: systemClock });
   return {
     sync,
+    presence,
+    sharedRooms,
+    notifications,
     typing,
     [Symbol.dispose]: () => typing[Symbol.dispose](),
     visibility,
@@ -71,6 +119,7 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
         fullState: false,
         useStateAfter: false,
         timeout: 0,
+        setPresence: 'online',
         signal: new AbortController().signal,
         ...parameters,
       });
@@ -78,6 +127,7 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
     },
     /** How many statements `work` costs outside the committer. */
     async count(work: () => Promise<unknown>): Promise<number> {
+      await notifications.count(NOBODY, [NOWHERE], committer.position);
       const before = database.stats.statements;
       await work();
       return database.stats.statements - before;

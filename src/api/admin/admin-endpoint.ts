@@ -36,7 +36,7 @@ function anchorOf(summary: string): string {
 export const Empty = Type.Object({});
 
 export const DEFAULT_PAGE = 100;
-const MAX_PAGE = 1000;
+export const MAX_PAGE = 1000;
 const NUMBER = /^[+-]?\d+(\.\d+)?$/;
 
 /** The number that a query parameter holds; undefined where it is not given. */
@@ -51,9 +51,17 @@ export function readLimit(text: string | undefined, byDefault: number): number {
   return Math.max(1, Math.min(MAX_PAGE, readNumber('limit', text) ?? byDefault));
 }
 
-/** Ids are handed out in ascending order: a page holds those below `since`. */
+/** Ids are handed out in ascending order: a page holds those below `since`; 0 is nobody's, and begins at the end. */
 export function readSince(text: string | undefined): number {
-  return Math.min(readNumber('since', text) ?? Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+  const since = readNumber('since', text) ?? 0;
+  return since === 0 ? Number.MAX_SAFE_INTEGER : Math.max(0, Math.min(since, Number.MAX_SAFE_INTEGER));
+}
+
+/** A numeric id in a path; what can be none throws what an unknown one does. */
+export function readEntryId(name: string, text: string, unknown: () => MatrixError): number {
+  const id = readNumber(name, text) ?? 0;
+  if (!Number.isSafeInteger(id)) throw unknown();
+  return id;
 }
 
 /** Both as text, since what is no number has an error of its own. */

@@ -9,8 +9,8 @@ import {
   DEFAULT_PAGE,
   defineAdminEndpoint,
   Page,
+  readEntryId,
   readLimit,
-  readNumber,
   readSince,
 } from './admin-endpoint.ts';
 
@@ -37,6 +37,8 @@ export interface AdminJobs {
   cancel(jobId: number): Promise<AdminJob | undefined>;
 }
 
+const State = Type.Enum(['queued', 'running', 'done', 'failed', 'cancelled']);
+
 const JobEntry = Type.Object({
   job_id: Type.Integer(),
   kind: Type.String(),
@@ -55,7 +57,7 @@ export function adminJobEndpoints(jobs: AdminJobs): readonly AdminEndpoint[] {
       method: 'GET',
       path: '/_hammerhead/v0/admin/jobs',
       auth: 'admin',
-      query: Type.Object({ ...Page, state: Type.Optional(Type.String()) }),
+      query: Type.Object({ ...Page, state: Type.Optional(State) }),
       doc: {
         summary: 'List Jobs',
         answers: { 200: Type.Object({ chunk: Type.Array(JobEntry), next_batch: Type.Optional(Type.Integer()) }) },
@@ -88,9 +90,7 @@ export function adminJobEndpoints(jobs: AdminJobs): readonly AdminEndpoint[] {
 }
 
 function readJobId(text: string): number {
-  const jobId = readNumber('job_id', text) ?? 0;
-  if (!Number.isSafeInteger(jobId)) throw noSuchJob();
-  return jobId;
+  return readEntryId('job_id', text, noSuchJob);
 }
 
 function toEntry(job: AdminJob | undefined) {

@@ -5,7 +5,8 @@ import { Type } from 'typebox';
 import type { RegistrationTokenAdmin } from '../../accounts/registration-token-admin.ts';
 import { answer } from '../../http/answer.ts';
 import { optional } from '../../http/schema.ts';
-import { type AdminEndpoint, defineAdminEndpoint, Empty } from './admin-endpoint.ts';
+import { type AdminEndpoint, DEFAULT_PAGE, defineAdminEndpoint, Empty, Page, readLimit } from './admin-endpoint.ts';
+import { createCursor } from './cursor.ts';
 
 const Limit = Type.Union([Type.Integer({ minimum: 0, maximum: 2_147_483_647 }), Type.Null()]);
 const Time = Type.Union([Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }), Type.Null()]);
@@ -17,6 +18,10 @@ const Token = Type.Object({
   expires_at: Time,
   created_at: Type.Integer(),
 });
+const TokenList = Type.Object({ chunk: Type.Array(Token), next_batch: Type.Optional(Type.String()) });
+const cursor = createCursor(
+  Type.Tuple([Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }), Type.String()]),
+);
 const COLLECTION = '/_hammerhead/v0/admin/registration-tokens';
 const ONE = '/_hammerhead/v0/admin/registration-tokens/{token}';
 
@@ -26,8 +31,15 @@ export function adminRegistrationTokenEndpoints(tokens: RegistrationTokenAdmin):
       method: 'GET',
       path: COLLECTION,
       auth: 'admin',
-      doc: { summary: 'List Registration Tokens', answers: { 200: Type.Object({ chunk: Type.Array(Token) }) } },
-      handle: async () => ({ chunk: await tokens.list() }),
+      query: Type.Object(Page),
+      doc: { summary: 'List Registration Tokens', answers: { 200: TokenList } },
+      async handle({ query }) {
+        const limit = readLimit(query.limit, DEFAULT_PAGE);
+        const chunk = await tokens.list({ after: cursor.read(query.since), limit });
+        const last = chunk.at(-1);
+        const isMore = chunk.length === limit && last !== undefined;
+        return { chunk, ...(isMore && { next_batch: cursor.write([last.created_at, last.token]) }) };
+      },
     }),
     defineAdminEndpoint({
       method: 'POST',

@@ -1,43 +1,44 @@
 /**
- * Rooms: delete one, list and look at them.
+ * Rooms: delete one, look at it and its members, give it an administrator, block it. The list is in room-list.ts.
  */
 import { Type } from 'typebox';
+import type { AdminUsers } from '../../accounts/admin-users.ts';
 import { optional } from '../../http/schema.ts';
 import { MatrixError } from '../../protocol/errors.ts';
 import { parseRoomId, type RoomId } from '../../protocol/ids.ts';
 import type { AdminRooms } from '../../rooms/admin-rooms.ts';
 import type { BlockedRooms } from '../../rooms/blocked-rooms.ts';
 import type { DeleteRoom } from '../../rooms/delete-room.ts';
-import {
-  type AdminEndpoint,
-  DEFAULT_PAGE,
-  defineAdminEndpoint,
-  Empty,
-  readLimit,
-  readNumber,
-} from './admin-endpoint.ts';
+import type { MakeRoomAdmin } from '../../rooms/make-room-admin.ts';
+import { type AdminEndpoint, defineAdminEndpoint, Empty, MAX_PAGE, Page, readLimit } from './admin-endpoint.ts';
 import { nameOf } from './audit.ts';
 
 export interface AdminRoomEndpointsOptions {
   readonly deleteRoom: DeleteRoom;
   readonly adminRooms: AdminRooms;
   readonly blockedRooms: Pick<BlockedRooms, 'list' | 'block' | 'unblock'>;
+  readonly makeRoomAdmin: MakeRoomAdmin;
+  readonly users: AdminUsers;
 }
 
-const RoomList = Type.Object({
-  chunk: Type.Array(Type.Object({}, { additionalProperties: true })),
-  next_batch: Type.Optional(Type.Integer()),
-});
 const Anything = Type.Object({}, { additionalProperties: true });
+const Member = Type.Object({
+  user_id: Type.String(),
+  membership: Type.Optional(Type.Unknown()),
+  displayname: Type.Optional(Type.Unknown()),
+});
+const Members = Type.Object({ members: Type.Array(Member), next_batch: Type.Optional(Type.String()) });
+const BlockedRoom = Type.Object({ room_id: Type.String(), blocked_by: Type.String(), created_at: Type.Integer() });
+const ROOM = '/_hammerhead/v0/admin/rooms/{room_id}';
 
 export function adminRoomEndpoints(options: AdminRoomEndpointsOptions): readonly AdminEndpoint[] {
-  return [deleteRoom(options), ...readRooms(options), ...blockRooms(options)];
+  return [deleteRoom(options), ...readRoom(options), makeAdmin(options), ...blockRooms(options)];
 }
 
 function deleteRoom(options: AdminRoomEndpointsOptions): AdminEndpoint {
   return defineAdminEndpoint({
     method: 'DELETE',
-    path: '/_hammerhead/v0/admin/rooms/{room_id}',
+    path: ROOM,
     auth: 'admin',
     body: Type.Object({ force: optional(Type.Boolean()) }),
     // The only key has a default, and proxies drop the bodies of DELETE.
@@ -51,31 +52,11 @@ function deleteRoom(options: AdminRoomEndpointsOptions): AdminEndpoint {
   });
 }
 
-function readRooms({ adminRooms }: AdminRoomEndpointsOptions): readonly AdminEndpoint[] {
+function readRoom({ adminRooms }: AdminRoomEndpointsOptions): readonly AdminEndpoint[] {
   return [
     defineAdminEndpoint({
       method: 'GET',
-      path: '/_hammerhead/v0/admin/rooms',
-      auth: 'admin',
-      query: Type.Object({
-        since: Type.Optional(Type.String()),
-        limit: Type.Optional(Type.String()),
-        order_by: Type.Optional(Type.String()),
-        search: Type.Optional(Type.String()),
-      }),
-      doc: { summary: 'List Rooms', answers: { 200: RoomList } },
-      async handle({ query }) {
-        const limit = readLimit(query.limit, DEFAULT_PAGE);
-        const skip = Math.max(0, readNumber('since', query.since) ?? 0);
-        const orderBy = ORDERS.find((order) => order === (query.order_by ?? 'members'));
-        if (orderBy === undefined) throw new MatrixError('M_INVALID_PARAM', `order_by is one of ${ORDERS.join(', ')}`);
-        const rooms = await adminRooms.list({ skip, limit, orderBy, search: query.search ?? '' });
-        return { chunk: rooms, ...(rooms.length === limit && { next_batch: skip + rooms.length }) };
-      },
-    }),
-    defineAdminEndpoint({
-      method: 'GET',
-      path: '/_hammerhead/v0/admin/rooms/{room_id}',
+      path: ROOM,
       auth: 'admin',
       doc: { summary: 'Get Room', answers: { 200: Anything } },
       handle: ({ params }) => adminRooms.loadDetails(readRoomId(params.room_id)),
@@ -84,17 +65,38 @@ function readRooms({ adminRooms }: AdminRoomEndpointsOptions): readonly AdminEnd
       method: 'GET',
       path: '/_hammerhead/v0/admin/rooms/{room_id}/members',
       auth: 'admin',
-      doc: { summary: 'List Members', answers: { 200: Anything } },
-      handle: ({ params }) => adminRooms.loadMembers(readRoomId(params.room_id)),
-    }),
-    defineAdminEndpoint({
-      method: 'GET',
-      path: '/_hammerhead/v0/admin/statistics',
-      auth: 'admin',
-      doc: { summary: 'Get Statistics', answers: { 200: Anything } },
-      handle: () => adminRooms.loadStatistics(),
+      query: Type.Object({ ...Page, membership: Type.Optional(Type.String()) }),
+      doc: { summary: 'List Members', answers: { 200: Members } },
+      async handle({ params, query }) {
+        const limit = readLimit(query.limit, MAX_PAGE);
+        const wanted = { after: query.since ?? '', limit, membership: query.membership };
+        const members = await adminRooms.loadMembers(readRoomId(params.room_id), wanted);
+        const last = members.at(-1);
+        return { members, ...(members.length === limit && last !== undefined && { next_batch: last.user_id }) };
+      },
     }),
   ];
+}
+
+function makeAdmin({ users, makeRoomAdmin }: AdminRoomEndpointsOptions): AdminEndpoint {
+  return defineAdminEndpoint({
+    method: 'POST',
+    path: '/_hammerhead/v0/admin/rooms/{room_id}/make-admin',
+    auth: 'admin',
+    body: Type.Object({ user_id: Type.String() }),
+    doc: {
+      summary: 'Make Room Admin',
+      answers: {
+        200: Type.Object({ power_level: Type.Union([Type.Integer(), Type.Null()]), granted_by: Type.String() }),
+      },
+    },
+    async handle({ params, body }) {
+      const roomId = readRoomId(params.room_id);
+      const { userId, account } = await users.find(body.user_id);
+      if (account.isDeactivated) throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated');
+      return makeRoomAdmin(roomId, userId);
+    },
+  });
 }
 
 function blockRooms({ blockedRooms }: AdminRoomEndpointsOptions): readonly AdminEndpoint[] {
@@ -104,8 +106,17 @@ function blockRooms({ blockedRooms }: AdminRoomEndpointsOptions): readonly Admin
       method: 'GET',
       path: '/_hammerhead/v0/admin/blocked-rooms',
       auth: 'admin',
-      doc: { summary: 'List Blocked Rooms', answers: { 200: RoomList } },
-      handle: async () => ({ chunk: await blockedRooms.list() }),
+      query: Type.Object(Page),
+      doc: {
+        summary: 'List Blocked Rooms',
+        answers: { 200: Type.Object({ chunk: Type.Array(BlockedRoom), next_batch: Type.Optional(Type.String()) }) },
+      },
+      async handle({ query }) {
+        const limit = readLimit(query.limit, MAX_PAGE);
+        const chunk = await blockedRooms.list({ after: query.since ?? '', limit });
+        const last = chunk.at(-1);
+        return { chunk, ...(chunk.length === limit && last !== undefined && { next_batch: last.room_id }) };
+      },
     }),
     defineAdminEndpoint({
       method: 'PUT',
@@ -130,9 +141,7 @@ function blockRooms({ blockedRooms }: AdminRoomEndpointsOptions): readonly Admin
   ];
 }
 
-const ORDERS = ['members', 'events', 'name'] as const;
-
-function readRoomId(text: string): RoomId {
+export function readRoomId(text: string): RoomId {
   const roomId = parseRoomId(text);
   if (roomId === undefined) throw new MatrixError('M_INVALID_PARAM', 'This is no room id');
   return roomId;

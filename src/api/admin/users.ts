@@ -12,14 +12,17 @@ import { nameOf } from './audit.ts';
 
 export interface AdminUserEndpointsOptions {
   readonly users: AdminUsers;
-  readonly deactivation: Pick<Deactivation, 'deactivate'>;
+  readonly deactivation: Pick<Deactivation, 'deactivate' | 'erase'>;
 }
 
-const Password = Type.String({ minLength: 1, maxLength: 512 });
+/** A longer one would only make its hashing slow. */
+export const MAX_PASSWORD_LENGTH = 512;
+const Password = Type.String({ minLength: 1, maxLength: MAX_PASSWORD_LENGTH });
 const NewUser = Type.Object({
   // Whatever is no valid localpart has the same error.
   localpart: Type.Optional(Type.Unknown()),
-  password: optional(Password),
+  // An empty one is none: nobody can log in with it.
+  password: optional(Type.String({ maxLength: MAX_PASSWORD_LENGTH })),
   locked: optional(Type.Boolean()),
   suspended: optional(Type.Boolean()),
 });
@@ -31,7 +34,7 @@ const UserChange = Type.Object({
 });
 const DeactivationBody = Type.Object({ erase: optional(Type.Boolean()), redact: optional(Type.Boolean()) });
 
-const AccountEntry = Type.Object({
+export const AccountEntry = Type.Object({
   entry_id: Type.Integer(),
   localpart: Type.String(),
   admin: Type.Boolean(),
@@ -42,7 +45,6 @@ const AccountEntry = Type.Object({
   created_at: Type.Integer(),
 });
 const AccountList = Type.Object({ chunk: Type.Array(AccountEntry), next_batch: Type.Optional(Type.Integer()) });
-const NewToken = Type.Object({ access_token: Type.String(), device_id: Type.String() });
 const Details = Type.Object(
   {},
   { additionalProperties: true, description: 'The account with profile, devices, rooms' },
@@ -67,7 +69,7 @@ function createUser({ users }: AdminUserEndpointsOptions): AdminEndpoint {
       if (typeof localpart !== 'string') throw new MatrixError('M_INVALID_USERNAME', 'localpart has to be given');
       const accountId = await users.create({
         localpart,
-        password: password ?? undefined,
+        password: password || undefined,
         isLocked: locked === true,
         isSuspended: suspended === true,
       });
@@ -138,7 +140,7 @@ function deactivateUser({ users, deactivation }: AdminUserEndpointsOptions): Adm
 }
 
 /** Beyond the reference. */
-function more({ users }: AdminUserEndpointsOptions): readonly AdminEndpoint[] {
+function more({ users, deactivation }: AdminUserEndpointsOptions): readonly AdminEndpoint[] {
   return [
     defineAdminEndpoint({
       method: 'GET',
@@ -149,29 +151,25 @@ function more({ users }: AdminUserEndpointsOptions): readonly AdminEndpoint[] {
     }),
     defineAdminEndpoint({
       method: 'POST',
-      path: '/_hammerhead/v0/admin/users/{user_id}/access-token',
+      path: '/_hammerhead/v0/admin/users/{user_id}/erase',
       auth: 'admin',
-      body: Type.Object({ display_name: optional(Type.String({ maxLength: 100 })) }),
+      body: Type.Object({ redact: optional(Type.Boolean()) }),
       emptyBody: true,
-      doc: { summary: 'Create Access Token', answers: { 201: NewToken } },
-      async handle({ params, body }) {
-        const session = await users.openSession(params.user_id, body.display_name ?? 'Made by an administrator');
-        return answer(201, { access_token: session.accessToken, device_id: session.deviceId });
+      doc: { summary: 'Erase Account', answers: { 200: Empty } },
+      async handle({ params, body, requester }) {
+        const { userId, account } = await users.find(params.user_id);
+        const { accountId } = account;
+        const redact = body.redact === true;
+        await deactivation.erase({ userId, accountId, redact, requestedBy: nameOf(requester) });
+        return {};
       },
-    }),
-    defineAdminEndpoint({
-      method: 'POST',
-      path: '/_hammerhead/v0/admin/users/{user_id}/reset-sessions',
-      auth: 'admin',
-      doc: { summary: 'Reset Sessions', answers: { 200: Type.Object({ devices: Type.Integer() }) } },
-      handle: async ({ params }) => ({ devices: await users.resetSessions(params.user_id) }),
     }),
   ];
 }
 
 type Entry = Awaited<ReturnType<AdminUsers['list']>>[number];
 
-function toEntry(account: Entry) {
+export function toEntry(account: Entry) {
   return {
     entry_id: account.accountId,
     localpart: account.localpart,
@@ -184,7 +182,7 @@ function toEntry(account: Entry) {
   };
 }
 
-function toDetails({ userId, account, profile, devices, rooms }: UserDetails): object {
+function toDetails({ userId, account, profile, devices, rooms, roomCounts, media }: UserDetails): object {
   return {
     ...toEntry(account),
     user_id: userId,
@@ -201,5 +199,7 @@ function toDetails({ userId, account, profile, devices, rooms }: UserDetails): o
     })),
     last_seen_at: devices[0]?.lastSeenAt,
     rooms,
+    room_counts: roomCounts,
+    media,
   };
 }

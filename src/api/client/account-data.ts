@@ -1,4 +1,6 @@
 /**
+ * Account data: set, read and, as MSC3391 adds to the spec, deleted.
+ *
  * https://spec.matrix.org/v1.19/client-server-api/#client-config
  */
 import { type AccountData, checkClientMayWrite, PUSH_RULES_TYPE } from '../../accounts/account-data.ts';
@@ -10,12 +12,12 @@ import { checkOwnUser } from './own-user.ts';
 import { clientPaths, readRoomId } from './room-requests.ts';
 
 export interface AccountDataEndpointsOptions {
-  readonly accountData: Pick<AccountData, 'load' | 'set'>;
+  readonly accountData: Pick<AccountData, 'load' | 'set' | 'remove'>;
   readonly pushRules: Pick<PushRules, 'load'>;
 }
 
 export function createAccountDataEndpoints(options: AccountDataEndpointsOptions): readonly Endpoint[] {
-  return [...globalEndpoints(options), ...roomEndpoints(options)];
+  return [...globalEndpoints(options), ...roomEndpoints(options), ...deletingEndpoints(options)];
 }
 
 const GLOBAL = clientPaths('/user/{userId}/account_data/{type}');
@@ -27,7 +29,6 @@ function globalEndpoints({ accountData, pushRules }: AccountDataEndpointsOptions
       method: 'PUT',
       path: GLOBAL,
       auth: 'user',
-      guests: true,
       body: AnyObject,
       // Stored as text, so that no string in it has to be refused.
       allowNul: true,
@@ -43,7 +44,6 @@ function globalEndpoints({ accountData, pushRules }: AccountDataEndpointsOptions
       method: 'GET',
       path: GLOBAL,
       auth: 'user',
-      guests: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridaccount_datatype',
       async handle({ requester, params }) {
         const userId = checkOwnUser(requester, params.userId);
@@ -63,7 +63,6 @@ function roomEndpoints({ accountData }: AccountDataEndpointsOptions): readonly E
       method: 'PUT',
       path: ROOM,
       auth: 'user',
-      guests: true,
       body: AnyObject,
       allowNul: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridroomsroomidaccount_datatype',
@@ -79,13 +78,45 @@ function roomEndpoints({ accountData }: AccountDataEndpointsOptions): readonly E
       method: 'GET',
       path: ROOM,
       auth: 'user',
-      guests: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridroomsroomidaccount_datatype',
       async handle({ requester, params }) {
         const userId = checkOwnUser(requester, params.userId);
         const content = await accountData.load({ userId, roomId: readRoomId(params.roomId), type: params.type });
         if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such room account data');
         return content;
+      },
+    }),
+  ];
+}
+
+const MSC3391 = '/_matrix/client/unstable/org.matrix.msc3391';
+
+/** MSC3391: deleting as an operation of its own; an empty object that is put does the same. */
+function deletingEndpoints({ accountData }: AccountDataEndpointsOptions): readonly Endpoint[] {
+  return [
+    defineEndpoint({
+      method: 'DELETE',
+      path: [...GLOBAL, `${MSC3391}/user/{userId}/account_data/{type}`],
+      auth: 'user',
+      spec: 'https://spec.matrix.org/v1.19/client-server-api/#client-config',
+      async handle({ requester, params }) {
+        const userId = checkOwnUser(requester, params.userId);
+        checkClientMayWrite(params.type);
+        await accountData.remove({ userId, roomId: undefined, type: params.type });
+        return {};
+      },
+    }),
+    defineEndpoint({
+      method: 'DELETE',
+      path: [...ROOM, `${MSC3391}/user/{userId}/rooms/{roomId}/account_data/{type}`],
+      auth: 'user',
+      spec: 'https://spec.matrix.org/v1.19/client-server-api/#client-config',
+      async handle({ requester, params }) {
+        const userId = checkOwnUser(requester, params.userId);
+        const roomId = readRoomId(params.roomId);
+        checkClientMayWrite(params.type);
+        await accountData.remove({ userId, roomId, type: params.type });
+        return {};
       },
     }),
   ];

@@ -5,13 +5,15 @@
  */
 import { Type } from 'typebox';
 import type { AdminUsers, LocalUser } from '../../accounts/admin-users.ts';
-import { defineEndpoint, type Endpoint, type Requester } from '../../http/endpoint.ts';
+import type { AuditLog } from '../../accounts/audit.ts';
+import { defineEndpoint, type Endpoint, type Outcome, type Requester } from '../../http/endpoint.ts';
 import { MatrixError } from '../../protocol/errors.ts';
 import { isUserId, type ServerName, serverNameOf } from '../../protocol/ids.ts';
 
 export interface ClientAdminOptions {
   readonly users: AdminUsers;
   readonly serverName: ServerName;
+  readonly audit: Pick<AuditLog, 'record'>;
 }
 
 type Flag = 'locked' | 'suspended';
@@ -71,6 +73,7 @@ function flagEndpoints(options: ClientAdminOptions, verb: 'lock' | 'suspend', fl
       auth: 'user',
       body: Type.Object({ [flag]: Type.Boolean() }),
       spec: `${SPEC}/#put_matrixclientv1admin${verb}userid`,
+      onOutcome: (outcome) => recordChange(options, outcome),
       async handle({ params, body, requester }) {
         await requireAdmin(options, requester);
         const { userId } = await findTarget(options, params.userId);
@@ -81,6 +84,23 @@ function flagEndpoints(options: ClientAdminOptions, verb: 'lock' | 'suspend', fl
       },
     }),
   ];
+}
+
+/** What an administrator changed. Refused attempts of users are no matter for the audit log, which they could fill. */
+async function recordChange({ audit }: ClientAdminOptions, outcome: Outcome): Promise<void> {
+  const { context, requester, answer, ...request } = outcome;
+  if (answer.status !== 200 || requester === undefined) return;
+  await audit.record({
+    actor: requester.userId,
+    method: request.method,
+    path: request.path,
+    params: request.params,
+    body: request.body,
+    ip: context.ip,
+    userAgent: context.userAgent,
+    status: answer.status,
+    errcode: answer.errcode,
+  });
 }
 
 /** Read from the database, since the requester is cached. */

@@ -2,9 +2,19 @@
  * What a client may count on: room versions, and which changes the user can make.
  */
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
+import type { UserId } from '../../protocol/ids.ts';
 import { ROOM_VERSIONS } from '../../protocol/room-version.ts';
 
-export function capabilitiesEndpoints(options: { readonly defaultRoomVersion: string }): readonly Endpoint[] {
+export interface CapabilitiesOptions {
+  readonly defaultRoomVersion: string;
+  readonly isAdmin: (userId: UserId) => Promise<boolean>;
+  allowsLoginTokens(): boolean;
+}
+
+/** Only administrators are told of it. */
+const MODERATION = { 'm.account_moderation': { lock: true, suspend: true } };
+
+export function capabilitiesEndpoints(options: CapabilitiesOptions): readonly Endpoint[] {
   const available = Object.fromEntries([...ROOM_VERSIONS.keys()].map((id) => [id, 'stable']));
   const capabilities = {
     'm.room_versions': { default: options.defaultRoomVersion, available },
@@ -13,7 +23,6 @@ export function capabilitiesEndpoints(options: { readonly defaultRoomVersion: st
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },
     'm.3pid_changes': { enabled: false },
-    'm.get_login_token': { enabled: false },
     'm.forget_forced_upon_leave': { enabled: false },
   };
   return [
@@ -21,9 +30,12 @@ export function capabilitiesEndpoints(options: { readonly defaultRoomVersion: st
       method: 'GET',
       path: '/_matrix/client/v3/capabilities',
       auth: 'user',
-      guests: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities',
-      handle: () => ({ capabilities }),
+      async handle({ requester }) {
+        const isAdmin = await options.isAdmin(requester.userId);
+        const loginTokens = { 'm.get_login_token': { enabled: options.allowsLoginTokens() } };
+        return { capabilities: { ...capabilities, ...loginTokens, ...(isAdmin ? MODERATION : {}) } };
+      },
     }),
   ];
 }

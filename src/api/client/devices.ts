@@ -32,6 +32,7 @@ function readingEndpoints(devices: Devices): readonly Endpoint[] {
       method: 'GET',
       path: '/_matrix/client/v3/devices',
       auth: 'user',
+      guests: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices',
       handle: async ({ requester }) => ({ devices: (await devices.list(requester)).map(describe) }),
     }),
@@ -39,6 +40,7 @@ function readingEndpoints(devices: Devices): readonly Endpoint[] {
       method: 'GET',
       path: '/_matrix/client/v3/devices/{deviceId}',
       auth: 'user',
+      guests: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid',
       async handle({ requester: { accountId }, params: { deviceId } }) {
         const device = await devices.load({ accountId, deviceId });
@@ -50,6 +52,7 @@ function readingEndpoints(devices: Devices): readonly Endpoint[] {
       method: 'PUT',
       path: '/_matrix/client/v3/devices/{deviceId}',
       auth: 'user',
+      guests: true,
       body: Type.Object({ display_name: optional(Type.String()) }),
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid',
       async handle({ requester: { accountId }, params: { deviceId }, body }) {

@@ -105,7 +105,7 @@ async function answerPublicRooms(
 ): Promise<JsonObject> {
   if (server !== undefined && server !== serverName) {
     const name = parseServerName(server);
-    if (name === undefined) throw new MatrixError('M_INVALID_PARAM', 'server is no server name');
+    if (name === undefined) throw new MatrixError('M_INVALID_PARAM', 'server is not the name of a server');
     if (remoteDirectory !== undefined) return remoteDirectory.fetchPublicRooms(name, toRemoteRequest(request));
     throw new MatrixError('M_UNKNOWN', 'The directories of other servers cannot be asked', { status: 502 });
   }

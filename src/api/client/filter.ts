@@ -14,7 +14,6 @@ export function createFilterEndpoints({ filters }: { readonly filters: SyncFilte
       method: 'POST',
       path: clientPaths('/user/{userId}/filter'),
       auth: 'user',
-      guests: true,
       body: AnyObject,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter',
       async handle({ requester, params, body }) {
@@ -26,7 +25,6 @@ export function createFilterEndpoints({ filters }: { readonly filters: SyncFilte
       method: 'GET',
       path: clientPaths('/user/{userId}/filter/{filterId}'),
       auth: 'user',
-      guests: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridfilterfilterid',
       async handle({ requester, params }) {
         const userId = checkOwnUser(requester, params.userId);

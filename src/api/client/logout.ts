@@ -10,7 +10,6 @@ export function logoutEndpoints({ devices }: { readonly devices: Devices }): rea
       method: 'POST',
       path: '/_matrix/client/v3/logout',
       auth: 'user',
-      guests: true,
       allowLocked: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout',
       async handle({ requester }) {
@@ -22,7 +21,6 @@ export function logoutEndpoints({ devices }: { readonly devices: Devices }): rea
       method: 'POST',
       path: '/_matrix/client/v3/logout/all',
       auth: 'user',
-      guests: true,
       allowLocked: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall',
       async handle({ requester }) {

@@ -7,10 +7,11 @@
  */
 import { Type } from 'typebox';
 import { Answer, type AnswerHeaders, bytes } from '../../http/answer.ts';
-import type { RequestContext } from '../../http/endpoint.ts';
+import { rateLimitKey } from '../../http/client-address.ts';
+import type { RequestContext, Requester } from '../../http/endpoint.ts';
 import { parseRange } from '../../media/byte-range.ts';
 import { formatDisposition } from '../../media/content-disposition.ts';
-import type { Downloads } from '../../media/downloads.ts';
+import type { Downloads, FindOptions } from '../../media/downloads.ts';
 import { MatrixError } from '../../protocol/errors.ts';
 
 /** A path below the old `/_matrix/media`, in all its versions. */
@@ -38,11 +39,20 @@ const DEFAULT_TIMEOUT_MS = 20_000;
 const MAX_TIMEOUT_MS = 50_000;
 
 export function readFindOptions(
-  { query, signal }: { readonly query: ContentQuery; readonly signal: AbortSignal },
+  {
+    query,
+    signal,
+    ip,
+    requester,
+  }: Pick<RequestContext, 'signal' | 'ip'> & {
+    readonly query: ContentQuery;
+    readonly requester?: Requester | undefined;
+  },
   isAuthenticated: boolean,
-) {
+): FindOptions {
   const timeoutMs = Math.min(query.timeout_ms ?? DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS);
-  return { isAuthenticated, allowRemote: query.allow_remote ?? true, timeoutMs, signal };
+  const payer = requester?.userId ?? rateLimitKey(ip);
+  return { isAuthenticated, allowRemote: query.allow_remote ?? true, payer, timeoutMs, signal };
 }
 
 export interface ServedContent {

@@ -3,6 +3,7 @@
  */
 import { Type } from 'typebox';
 import type { Credentials } from '../../accounts/credentials.ts';
+import type { Deactivation } from '../../accounts/deactivation.ts';
 import type { PasswordLogin } from '../../accounts/password-login.ts';
 import type { Uia } from '../../accounts/uia.ts';
 import { answer } from '../../http/answer.ts';
@@ -14,9 +15,10 @@ export interface PasswordOptions {
   readonly credentials: Credentials;
   readonly login: PasswordLogin;
   readonly uia: Uia;
+  readonly deactivation: Pick<Deactivation, 'deactivateOwn'>;
 }
 
-export function passwordEndpoints({ credentials, login, uia }: PasswordOptions): readonly Endpoint[] {
+export function passwordEndpoints({ credentials, login, uia, deactivation }: PasswordOptions): readonly Endpoint[] {
   return [
     defineEndpoint({
       method: 'POST',
@@ -46,7 +48,7 @@ export function passwordEndpoints({ credentials, login, uia }: PasswordOptions):
         const operation = 'POST /account/deactivate';
         const outcome = await confirmByPassword({ uia, login }, { requester, operation, body });
         if (!outcome.done) return answer(401, outcome.challenge);
-        await credentials.deactivate(requester, { erase: body.erase === true });
+        await deactivation.deactivateOwn(requester, { erase: body.erase === true });
         // No third-party identifier is ever bound here, so none is left bound.
         return { id_server_unbind_result: 'success' };
       },

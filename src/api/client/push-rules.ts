@@ -142,7 +142,7 @@ interface Named {
 }
 
 async function loadRule(pushRules: PushRules, userId: UserId, { kind, ruleId }: Named): Promise<PushRule> {
-  const rule = findPushRule(await pushRules.load(userId), readKind(kind), ruleId);
+  const rule = isPushRuleKind(kind) ? findPushRule(await pushRules.load(userId), kind, ruleId) : undefined;
   if (rule === undefined) throw new MatrixError('M_NOT_FOUND', 'The push rule was not found');
   return rule;
 }

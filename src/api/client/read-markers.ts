@@ -20,7 +20,6 @@ export function createReadMarkerEndpoints({ receipts }: { readonly receipts: Rec
       method: 'POST',
       path: clientPaths('/rooms/{roomId}/read_markers'),
       auth: 'user',
-      guests: true,
       body: Body,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidread_markers',
       async handle({ requester, params, body }) {

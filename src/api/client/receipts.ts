@@ -14,7 +14,6 @@ export function createReceiptEndpoints({ receipts }: { readonly receipts: Receip
       method: 'POST',
       path: clientPaths('/rooms/{roomId}/receipt/{receiptType}/{eventId}'),
       auth: 'user',
-      guests: true,
       body: AnyObject,
       // Older clients send none.
       emptyBody: true,

@@ -3,7 +3,7 @@
  * when everything is proved.
  */
 import { type Static, Type } from 'typebox';
-import type { NewUserResult, Registration, RegistrationMode } from '../../accounts/registration.ts';
+import type { Guest, NewUserResult, Registration, RegistrationMode } from '../../accounts/registration.ts';
 import { describeSession, readDeviceId, readDeviceName } from '../../accounts/sessions.ts';
 import type { Stage, Uia } from '../../accounts/uia.ts';
 import { answer } from '../../http/answer.ts';
@@ -24,6 +24,8 @@ const Body = Type.Object({
   initial_device_display_name: optional(Type.String()),
   inhibit_login: optional(Type.Boolean()),
   refresh_token: optional(Type.Boolean()),
+  // Described in the module on guests: whose account this registration makes an ordinary one.
+  guest_access_token: optional(Type.String()),
 });
 type Body = Static<typeof Body>;
 
@@ -52,7 +54,10 @@ export function registerEndpoints({ registration, uia }: RegisterOptions): reado
     const session = readSession(body);
     const { username, auth } = body;
     const password = body.password ?? undefined;
-    const localpart = isGiven(username) ? await registration.reserve(username) : undefined;
+    const guest = isGiven(body.guest_access_token) ? await registration.findGuest(body.guest_access_token) : undefined;
+    if (guest !== undefined) checkGuestName(guest, username);
+    const localpart =
+      isGiven(username) && guest === undefined ? await registration.reserve(username) : guest?.localpart;
     if (password !== undefined) registration.checkPassword(password, localpart === undefined ? [] : [localpart]);
     else if (isGiven(auth)) throw new MatrixError('M_MISSING_PARAM', 'The password is missing');
     const stages = { 'm.login.dummy': DUMMY, 'm.login.registration_token': registration.tokenStage };
@@ -65,7 +70,7 @@ export function registerEndpoints({ registration, uia }: RegisterOptions): reado
     });
     if (!outcome.done) return answer(401, outcome.challenge);
     const { registrationToken } = outcome;
-    return describeUser(await registration.create({ localpart, password, registrationToken, session }));
+    return describeUser(await registration.create({ localpart, password, guest, registrationToken, session }));
   };
   return [
     defineEndpoint({
@@ -87,6 +92,11 @@ function readSession(body: Body) {
   const displayName = readDeviceName(body.initial_device_display_name);
   if (body.inhibit_login === true) return undefined;
   return { deviceId, displayName, wantsRefreshToken: body.refresh_token === true };
+}
+
+function checkGuestName(guest: Guest, username: string | null | undefined): void {
+  if (!isGiven(username)) throw new MatrixError('M_MISSING_PARAM', 'The user name has to be that of the guest');
+  if (username !== guest.localpart) throw new MatrixError('M_INVALID_PARAM', 'The user name is not that of the guest');
 }
 
 /** The answer to a registration. */

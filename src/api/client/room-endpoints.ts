@@ -16,6 +16,8 @@ import { joiningEndpoints } from './joining.ts';
 import { kickingEndpoints } from './kicking.ts';
 import { knockingEndpoints } from './knocking.ts';
 import { leavingEndpoints } from './leaving.ts';
+import { mutualRoomsEndpoints } from './mutual-rooms.ts';
+import { peekingEndpoints } from './peeking-events.ts';
 import { redactionEndpoints } from './redaction.ts';
 import { relationEndpoints } from './relations.ts';
 import { reportEndpoints } from './reports.ts';
@@ -25,6 +27,8 @@ import { roomStateEndpoints } from './room-state.ts';
 import { roomSummaryEndpoints } from './room-summary.ts';
 import { roomUpgradeEndpoints } from './room-upgrades.ts';
 import { roomReadingEndpoints } from './rooms.ts';
+import { searchEndpoints } from './search.ts';
+import { spaceHierarchyEndpoints } from './space-hierarchy.ts';
 import { thirdPartyLookupEndpoints } from './third-party-lookup.ts';
 import { timestampToEventEndpoints } from './timestamp-to-event.ts';
 import { userDirectoryEndpoints } from './user-directory.ts';
@@ -51,7 +55,11 @@ export function roomEndpoints(rooms: Rooms): readonly Endpoint[] {
     ...directoryEndpoints(rooms),
     ...roomUpgradeEndpoints(rooms),
     ...roomSummaryEndpoints(rooms),
+    ...spaceHierarchyEndpoints(rooms),
     ...reportEndpoints(rooms),
+    ...searchEndpoints(rooms),
+    ...peekingEndpoints(rooms),
+    ...mutualRoomsEndpoints(rooms),
     ...userDirectoryEndpoints(rooms),
     ...thirdPartyLookupEndpoints(),
   ];

@@ -13,7 +13,12 @@ export function roomSummaryEndpoints(rooms: Ports): readonly Endpoint[] {
   return [
     defineEndpoint({
       method: 'GET',
-      path: '/_matrix/client/v1/room_summary/{roomIdOrAlias}',
+      // MSC3266: where clients of before v1.15 ask.
+      path: [
+        '/_matrix/client/v1/room_summary/{roomIdOrAlias}',
+        '/_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary',
+        '/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}',
+      ],
       auth: 'optional',
       guests: true,
       query: Type.Object({ via: Type.Optional(Type.Array(Type.String())) }),

@@ -16,6 +16,7 @@ const Query = Type.Object({
   ),
   timeout: Type.Optional(Type.Integer()),
   use_state_after: Type.Optional(Type.Boolean()),
+  'org.matrix.msc4222.use_state_after': Type.Optional(Type.Boolean()),
 });
 
 export function createSyncEndpoints({ sync }: { readonly sync: Sync }): readonly Endpoint[] {
@@ -35,7 +36,8 @@ export function createSyncEndpoints({ sync }: { readonly sync: Sync }): readonly
           since: query.since || undefined,
           filter: query.filter,
           fullState: query.full_state ?? false,
-          useStateAfter: query.use_state_after ?? false,
+          useStateAfter: query.use_state_after ?? (query['org.matrix.msc4222.use_state_after'] === true && 'unstable'),
+          setPresence: query.set_presence ?? 'online',
           timeout: query.timeout ?? 0,
           signal,
         });

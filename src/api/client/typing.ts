@@ -24,7 +24,6 @@ export function createTypingEndpoints({ typing, rooms }: TypingEndpointsOptions)
       method: 'PUT',
       path: clientPaths('/rooms/{roomId}/typing/{userId}'),
       auth: 'user',
-      guests: true,
       body: Body,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidtypinguserid',
       async handle({ requester, params, body }) {

@@ -1,14 +1,6 @@
 -- no transaction
--- Sending to other servers: how far the stream was followed, and what is still owed to whom. Nothing here is written while
+-- Sending to other servers: what is still owed to whom. Nothing here is written while
 -- a server takes what it is sent at once.
-
--- Followers of the stream of events, by name: everything up to the position was seen, and what came of it is stored.
-create table if not exists stream_followers (
-  name text collate "C" not null,
-  writer_id smallint not null,
-  position bigint not null,
-  primary key (name, writer_id)
-);
 
 -- Servers that are owed something, or did not answer the last time.
 create table if not exists destinations (

@@ -1,0 +1,270 @@
+/**
+ * History from before our first event, fetched from servers in the room when somebody reads that far. Its events get
+ * negative positions, so that they lie before everything that we took part in; they change nothing about what is current.
+ * Who may see them is decided as for any other event, by the state at each.
+ *
+ * Invariants: one backfill of a room at a time; a page lies before all that was there, in the order of the graph; what its
+ * auth events or the state before it do not allow is kept as rejected.
+ *
+ * https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
+ */
+import type { KeyedQueue } from '../lib/keyed-queue.ts';
+import { checkAuth } from '../protocol/auth-rules.ts';
+import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
+import type { StateEvent, StateView } from '../protocol/pdu.ts';
+import { type BackfilledEvent, insertBackfilled, listHistoryEnds, updateRedactedBy } from '../storage/backfilled.ts';
+import type { Database } from '../storage/database.ts';
+import {
+  deleteBackwardExtremities,
+  deleteOutliers,
+  insertBackwardExtremities,
+  insertPendingRedaction,
+  insertUnplaced,
+  type UnplacedEvent,
+} from '../storage/received-events.ts';
+import { listStateEntries } from '../storage/state.ts';
+import { admitPdus, admitted } from './admit-pdus.ts';
+import { findPendingRedaction } from './arrival.ts';
+import { connected, createGapFiller, type GapFiller } from './fill-gaps.ts';
+import { judgeByAuthEvents, keysToJudge, viewOf } from './judge-received.ts';
+import { otherServers } from './local-members.ts';
+import type { NidSource } from './nid-source.ts';
+import type { ReceivedEvent } from './parse-received.ts';
+import type { PduVerifier, RemoteRooms } from './ports.ts';
+import { createBatch, isInGraph, loadIntoBatch, type ReceivedBatch, sortTopologically } from './received-batch.ts';
+import type { RoomSnapshot } from './room-snapshot.ts';
+import type { StateResolver } from './state-resolver.ts';
+import type { RoomEngine } from './types.ts';
+
+/** Of one page: what others give at most, and a screen or five of a client. */
+const MAX_PAGE = 100;
+/** Ends of history asked about at once. */
+const MAX_ENDS = 20;
+const MAX_SERVERS = 3;
+
+export interface Backfilled {
+  /** Events that the room has more than before. */
+  readonly added: number;
+  /** Whether there is history that we still lack. */
+  readonly hasMore: boolean;
+}
+
+export interface Backfiller {
+  /** Fetches a page of history; nothing where none is missing, or nobody gives any. */
+  backfill(roomId: RoomId, limit: number): Promise<Backfilled>;
+}
+
+export interface BackfillerOptions {
+  readonly database: Database;
+  readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
+  readonly eventNids: NidSource;
+  readonly resolver: StateResolver;
+  readonly verifier: PduVerifier;
+  readonly remote: RemoteRooms;
+  readonly serverName: ServerName;
+  readonly writerId: number;
+  /** Shared by all that take in events of other servers: one of them at a time works on a room. */
+  readonly receiving: KeyedQueue<RoomId>;
+}
+
+export function createBackfiller(options: BackfillerOptions): Backfiller {
+  const parts = { ...options, gaps: createGapFiller(options) };
+  return {
+    backfill: (roomId, limit) => options.receiving.run(roomId, () => backfillAlone(parts, roomId, limit)),
+  };
+}
+
+interface Parts extends BackfillerOptions {
+  readonly gaps: GapFiller;
+}
+
+async function backfillAlone(parts: Parts, roomId: RoomId, limit: number): Promise<Backfilled> {
+  const snapshot = await parts.engine.loadSnapshot(roomId);
+  const ends = snapshot === undefined ? [] : await listHistoryEnds(parts.database, roomId, MAX_ENDS);
+  if (snapshot === undefined || ends.length === 0) return { added: 0, hasMore: false };
+  for (const server of otherServers(snapshot, new Set([parts.serverName]), MAX_SERVERS)) {
+    const added = await takeFrom(parts, { snapshot, server, ends, limit: Math.min(limit, MAX_PAGE) });
+    if (added > 0) return { added, hasMore: (await listHistoryEnds(parts.database, roomId, 1)).length > 0 };
+  }
+  return { added: 0, hasMore: true };
+}
+
+interface Page {
+  readonly snapshot: RoomSnapshot;
+  readonly server: ServerName;
+  readonly ends: readonly EventId[];
+  readonly limit: number;
+}
+
+async function takeFrom(parts: Parts, { snapshot, server, ends, limit }: Page): Promise<number> {
+  const { roomId, version } = snapshot;
+  const values = await parts.remote.fetchBackfill({ server, roomId, from: ends, limit }).catch(() => []);
+  const found = admitted(await admitPdus(parts.verifier, snapshot, values.slice(0, limit)));
+  const batch = createBatch({ roomId, version });
+  await loadIntoBatch(parts.database, batch, found);
+  const page = connected(found, { missing: ends, known: new Set() }).filter(
+    ({ event }) => !isInGraph(batch.known.get(event.eventId)),
+  );
+  if (page.length === 0) return 0;
+  await parts.gaps.support({ batch, snapshot, origin: server }, page);
+  const judged = await judgeAll(parts, { batch, create: snapshot.get('m.room.create', '') }, sortTopologically(page));
+  await store(parts, batch, judged);
+  return judged.accepted.length;
+}
+
+interface Judged {
+  readonly accepted: readonly BackfilledEvent[];
+  readonly rejected: readonly UnplacedEvent[];
+}
+
+interface Judging {
+  readonly batch: ReceivedBatch;
+  readonly create: StateEvent | undefined;
+}
+
+async function judgeAll(parts: Parts, judging: Judging, sorted: readonly ReceivedEvent[]): Promise<Judged> {
+  const { batch } = judging;
+  const accepted: BackfilledEvent[] = [];
+  const rejected: UnplacedEvent[] = [];
+  for (const received of sorted) {
+    const judged = await judge(parts, judging, received);
+    if (judged === undefined) continue;
+    if (judged.rejection === undefined) accepted.push(judged);
+    else rejected.push(judged);
+    batch.known.set(received.event.eventId, { ...judged, position: null, isRedacted: false });
+  }
+  return { accepted, rejected };
+}
+
+/** Undefined where the state before it, or an auth event, could not be had. */
+async function judge(
+  parts: Parts,
+  { batch, create }: Judging,
+  received: ReceivedEvent,
+): Promise<BackfilledEvent | undefined> {
+  const { event, text } = received;
+  const { version, known } = batch;
+  const authEvents = event.authEvents.flatMap((id) => known.get(id) ?? []);
+  const before = await stateBefore(parts, batch, received);
+  if (authEvents.length < event.authEvents.length || before === undefined) return undefined;
+  const byAuthEvents = judgeByAuthEvents(event, { version, authEvents, create });
+  const verdict = byAuthEvents.allowed ? checkAuth(event, before.view, version) : byAuthEvents;
+  const nid = known.get(event.eventId)?.nid ?? (await parts.eventNids.take());
+  const replaced = event.stateKey === undefined ? undefined : before.view.get(event.type, event.stateKey);
+  return {
+    nid,
+    event,
+    pduText: text,
+    stateBefore: before.stateNid,
+    stateAfter: verdict.allowed ? await stateAfter(parts, batch, { received, nid, before }) : before.stateNid,
+    authNids: authEvents.map((one) => one.nid),
+    outlier: false,
+    softFailed: false,
+    rejection: verdict.allowed ? undefined : verdict.rule,
+    replacesNid: replaced !== undefined && 'nid' in replaced && typeof replaced.nid === 'number' ? replaced.nid : null,
+  };
+}
+
+interface Before {
+  /** Null before the create event. */
+  readonly stateNid: number | null;
+  readonly view: StateView;
+}
+
+async function stateBefore(
+  { database, resolver }: Parts,
+  batch: ReceivedBatch,
+  { event }: ReceivedEvent,
+): Promise<Before | undefined> {
+  if (event.prevEvents.length === 0) return { stateNid: null, view: viewOf([]) };
+  const states = event.prevEvents.map((id) => batch.known.get(id)?.stateAfter ?? undefined);
+  const nids = states.filter((nid) => nid !== undefined);
+  if (nids.length < states.length) return undefined;
+  const { roomId, version } = batch;
+  const stateNid = await resolver.resolve(batch, nids);
+  const own = event.stateKey === undefined ? [] : [{ type: event.type, stateKey: event.stateKey }];
+  const keys = [...keysToJudge(event, version), ...own];
+  return {
+    stateNid,
+    view: viewOf(await listStateEntries(database, { roomId, version, snapshotNids: [stateNid], keys })),
+  };
+}
+
+interface NewState {
+  readonly received: ReceivedEvent;
+  readonly nid: number;
+  readonly before: Before;
+}
+
+/** A state event is there as an outlier before a state refers to it. */
+async function stateAfter(
+  { database, resolver }: Parts,
+  batch: ReceivedBatch,
+  { received, nid, before }: NewState,
+): Promise<number | null> {
+  const { event, text } = received;
+  if (event.stateKey === undefined) return before.stateNid;
+  const state = { nid, type: event.type, stateKey: event.stateKey };
+  const outlier = { nid, event, pduText: text, authNids: batchNids(batch, event.authEvents), outlier: true };
+  const unknown = { stateBefore: null, stateAfter: null, softFailed: false, rejection: undefined };
+  await insertUnplaced(database, [{ ...outlier, ...unknown }]);
+  return before.stateNid === null ? resolver.create(batch, [state]) : resolver.extend(batch, before.stateNid, state);
+}
+
+function batchNids({ known }: ReceivedBatch, eventIds: readonly EventId[]): readonly number[] {
+  return eventIds.flatMap((id) => known.get(id)?.nid ?? []);
+}
+
+async function store({ database, writerId }: Parts, batch: ReceivedBatch, judged: Judged): Promise<void> {
+  const { roomId, known } = batch;
+  const { accepted, rejected } = judged;
+  const all = [...accepted, ...rejected];
+  const missing = all.flatMap(({ nid, event }) =>
+    event.prevEvents.filter((id) => !isInGraph(known.get(id))).map((eventId) => ({ eventId, referencedBy: nid })),
+  );
+  const redactions = await matchRedactions(database, batch, accepted);
+  await database.transaction(async (tx) => {
+    await deleteOutliers(
+      tx,
+      all.map(({ nid }) => nid),
+    );
+    const reached = all.map(({ event }) => event.eventId);
+    await Promise.all([
+      insertBackfilled(tx, { roomId, writerId }, accepted),
+      insertUnplaced(tx, rejected),
+      deleteBackwardExtremities(tx, roomId, reached),
+      insertBackwardExtremities(tx, roomId, missing),
+      updateRedactedBy(tx, redactions.applied),
+      ...redactions.waiting.map((pending) => insertPendingRedaction(tx, { roomId, ...pending })),
+    ]);
+  });
+}
+
+interface MatchedRedactions {
+  readonly applied: readonly { readonly nid: number; readonly by: number }[];
+  /** Of events that lie still further back. */
+  readonly waiting: readonly { readonly redacts: EventId; readonly redactionNid: number }[];
+}
+
+/** Redactions were here before what they redact, or come with it. */
+async function matchRedactions(
+  database: Database,
+  batch: ReceivedBatch,
+  accepted: readonly BackfilledEvent[],
+): Promise<MatchedRedactions> {
+  const waiting: { redacts: EventId; redactionNid: number }[] = [];
+  for (const { nid, event } of accepted) {
+    const { redacts } = event;
+    const redaction = batch.known.get(event.eventId);
+    if (redacts === undefined || redaction === undefined) continue;
+    batch.pendingRedactions.set(redacts, [...(batch.pendingRedactions.get(redacts) ?? []), redaction]);
+    if (!isInGraph(batch.known.get(redacts))) waiting.push({ redacts, redactionNid: nid });
+  }
+  const applied: { nid: number; by: number }[] = [];
+  for (const { nid, event } of accepted) {
+    if (!batch.pendingRedactions.has(event.eventId)) continue;
+    const redaction = await findPendingRedaction({ database }, { batch, nid, received: { event } });
+    if (redaction !== undefined) applied.push({ nid, by: redaction.nid });
+  }
+  return { applied, waiting };
+}

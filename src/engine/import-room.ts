@@ -1,0 +1,299 @@
+/**
+ * A room of other servers becomes one of ours: a user of ours has joined it, and a server in it gave its state, the auth
+ * chain and the join. The events are outliers by then; the state becomes the room's, and the join enters as its first
+ * event, in the room's turn. What lies before it is history, fetched when somebody asks for it.
+ *
+ * Invariants: nothing is in the stream before the join is; the create event is that of the room and of its version; a room
+ * that we were in before is taken in anew from the state given, since nobody of ours has followed it meanwhile.
+ *
+ * https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+ */
+import type { Clock } from '../lib/clock.ts';
+import type { KeyedQueue } from '../lib/keyed-queue.ts';
+import { PersistentMap } from '../lib/persistent-map.ts';
+import { checkAuth } from '../protocol/auth-rules.ts';
+import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
+import type { JsonValue, StateEvent } from '../protocol/pdu.ts';
+import { MAX_DEPTH } from '../protocol/pdu-format.ts';
+import type { RoomVersion } from '../protocol/room-version.ts';
+import { stateKeyOf } from '../protocol/state-resolution/index.ts';
+import type { Transaction } from '../storage/database.ts';
+import {
+  deleteRoomState,
+  type ImportedState,
+  insertImportedState,
+  insertPartialRoom,
+  loadNids,
+} from '../storage/imported-rooms.ts';
+import { pduStream } from '../storage/pdu-stream.ts';
+import { deleteOutliers, insertBackwardExtremities, loadKnownEvents } from '../storage/received-events.ts';
+import { insertRoom, isKnownRoom } from '../storage/rooms.ts';
+import { loadStateAt } from '../storage/state.ts';
+import type { Fact } from '../streams/committer.ts';
+import { admitPdus, admitted } from './admit-pdus.ts';
+import { type ImportedEvent, type ImportParts, judgeImported, type PduSource, storeUnjudged } from './import-events.ts';
+import { createLocalMembers } from './local-members.ts';
+import type { ReceivedEvent } from './parse-received.ts';
+import { type PlacedEvent, placeEvent } from './place-event.ts';
+import { RoomActor, type Turn } from './room-actor.ts';
+import { loadChain } from './room-loader.ts';
+import { emptySnapshot, membershipIn, RoomSnapshot, type StateEntry } from './room-snapshot.ts';
+import type { RoomWriting } from './room-writing.ts';
+import type { NewStateEvent, StateResolver } from './state-resolver.ts';
+import type { RoomEngine } from './types.ts';
+
+/** Bounds one statement. */
+const STATE_PER_INSERT = 2_000;
+
+export interface ImportRequest {
+  readonly roomId: RoomId;
+  readonly version: RoomVersion;
+  readonly state: PduSource;
+  readonly authChain: PduSource;
+  readonly joinEvent: JsonValue;
+  /** The server that gave all this. */
+  readonly via: ServerName;
+  /** Whether the state lacks members, which are to be fetched later. */
+  readonly partial: boolean;
+}
+
+export type ImportResult =
+  | { readonly imported: true; readonly eventId: EventId }
+  | { readonly imported: false; readonly reason: string };
+
+export interface RoomImporter {
+  importRoom(request: ImportRequest): Promise<ImportResult>;
+}
+
+export interface RoomImporterOptions extends ImportParts {
+  readonly engine: Pick<RoomEngine, 'loadSnapshot'> & { readonly writing: RoomWriting };
+  readonly resolver: StateResolver;
+  readonly serverName: ServerName;
+  readonly clock: Clock;
+  /** Shared by all that take in events of other servers: one of them at a time works on a room. */
+  readonly receiving: KeyedQueue<RoomId>;
+}
+
+export function createRoomImporter(options: RoomImporterOptions): RoomImporter {
+  const isInhabited = createLocalMembers(options.serverName);
+  async function importAlone(request: ImportRequest): Promise<ImportResult> {
+    const { roomId } = request;
+    const known = await options.engine.loadSnapshot(roomId);
+    if (known !== undefined && isInhabited(known)) return refuse('this server is in the room already');
+    const join = await admitJoin(options, request);
+    if (join === undefined) return refuse('the join is not an event of this room');
+    const prepared = await prepare(options, request, join);
+    if ('reason' in prepared) return refuse(prepared.reason);
+    const enter = (await isKnownRoom(options.database, roomId)) ? enterAgain : enterNew;
+    return enter(options, request, { ...prepared, join });
+  }
+
+  return {
+    importRoom: (request) => options.receiving.run(request.roomId, () => importAlone(request)),
+  };
+}
+
+function refuse(reason: string): ImportResult {
+  return { imported: false, reason };
+}
+
+async function admitJoin(
+  { verifier }: RoomImporterOptions,
+  { joinEvent, ...room }: ImportRequest,
+): Promise<ReceivedEvent | undefined> {
+  const [join] = admitted(await admitPdus(verifier, room, [joinEvent]));
+  return join;
+}
+
+interface Prepared {
+  readonly entries: readonly StateEntry[];
+  /** The room before the join. */
+  readonly before: RoomSnapshot;
+  readonly authNids: readonly number[];
+}
+
+async function prepare(
+  options: RoomImporterOptions,
+  request: ImportRequest,
+  join: ReceivedEvent,
+): Promise<Prepared | { readonly reason: string }> {
+  const authChain = await storeUnjudged(options, request, request.authChain);
+  const stateEvents = await storeUnjudged(options, request, request.state);
+  const create = await judgeCreate(options, request, stateEvents);
+  if (create === undefined) return { reason: 'the state holds no create event of this room and version' };
+  await judgeImported(options, { room: request, create }, [...authChain, ...stateEvents]);
+  const { before, entries } = await loadState(options, request, { stateEvents, depth: join.event.depth - 1 });
+  const verdict = checkAuth(join.event, before, request.version);
+  if (!verdict.allowed) return { reason: `the join is not allowed by the state given: ${verdict.reason}` };
+  const cited = new Set(join.event.authEvents);
+  const authNids = [...authChain, ...stateEvents].filter(({ eventId }) => cited.has(eventId)).map(({ nid }) => nid);
+  return { before, entries, authNids: [...new Set(authNids)] };
+}
+
+/** All others rest on the create event, named as an auth event or not: it is judged first. */
+async function judgeCreate(
+  options: RoomImporterOptions,
+  request: ImportRequest,
+  stateEvents: readonly ImportedEvent[],
+): Promise<StateEvent | undefined> {
+  const named = stateEvents.filter(({ type, stateKey }) => type === 'm.room.create' && stateKey === '');
+  const [only] = named;
+  if (only === undefined || new Set(named.map(({ nid }) => nid)).size > 1) return undefined;
+  await judgeImported(options, { room: request, create: undefined }, [only]);
+  const [known] = await loadKnownEvents(options.database, request.version, [only.eventId]);
+  if (known === undefined || known.rejection !== undefined || known.event.roomId !== request.roomId) return undefined;
+  // Versions from before there was the field are version 1.
+  const version = known.event.content['room_version'] ?? '1';
+  return version === request.version.id ? { ...known.event, stateKey: '' } : undefined;
+}
+
+/** What of the state was not rejected: the room before the join. */
+async function loadState(
+  { database, resolver }: RoomImporterOptions,
+  request: ImportRequest,
+  { stateEvents, depth }: { readonly stateEvents: readonly ImportedEvent[]; readonly depth: number },
+): Promise<Pick<Prepared, 'before' | 'entries'>> {
+  const usable: NewStateEvent[] = [];
+  for (let from = 0; from < stateEvents.length; from += STATE_PER_INSERT) {
+    const batch = new Map(stateEvents.slice(from, from + STATE_PER_INSERT).map((one) => [one.eventId, one]));
+    for (const { eventId, rejection } of await loadNids(database, [...batch.keys()])) {
+      const one = batch.get(eventId);
+      if (rejection !== null || one?.stateKey === undefined) continue;
+      usable.push({ nid: one.nid, type: one.type, stateKey: one.stateKey });
+    }
+  }
+  const stateNid = await resolver.create(request, usable);
+  const entries = await loadStateAt(database, request.version, stateNid);
+  const members = entries.filter(({ type }) => type === 'm.room.member');
+  const others = entries.filter(({ type }) => type !== 'm.room.member');
+  const count = (wanted: string): number => members.filter(({ content }) => membershipIn(content) === wanted).length;
+  const before = new RoomSnapshot({
+    ...emptySnapshot(request).parts,
+    members: PersistentMap.from(members.map((entry) => [entry.stateKey, entry])),
+    others: PersistentMap.from(others.map((entry) => [stateKeyOf(entry.type, entry.stateKey), entry])),
+    depth: Math.min(Math.max(depth, 0), MAX_DEPTH),
+    joinedCount: count('join'),
+    invitedCount: count('invite'),
+    stateNid,
+  });
+  return { before, entries };
+}
+
+interface Entering extends Prepared {
+  readonly join: ReceivedEvent;
+}
+
+/** Decides the join on top of the state before it. */
+async function placeJoin(options: RoomImporterOptions, { before, authNids, join }: Entering): Promise<PlacedEvent> {
+  const { eventNids, snapshotNids } = options.engine.writing;
+  const { stateNid } = before.parts;
+  // It may be an outlier already: some servers count the join as part of the state they give.
+  const [known] = await loadNids(options.database, [join.event.eventId]);
+  return placeEvent(
+    { head: before, chain: stateNid === null ? [] : await loadChain(options.database, stateNid) },
+    {
+      nid: known?.nid ?? (await eventNids.take()),
+      event: join.event,
+      text: join.text,
+      referenceHash: join.referenceHash,
+      authNids,
+      transaction: undefined,
+      redacts: undefined,
+      snapshotNids,
+    },
+  );
+}
+
+async function enterNew(
+  options: RoomImporterOptions,
+  request: ImportRequest,
+  entering: Entering,
+): Promise<ImportResult> {
+  const { database, engine, serverName } = options;
+  const { roomId } = request;
+  // Nobody reads these before there is such a room.
+  await database.transaction((tx) => deleteRoomState(tx, roomId, serverName));
+  const [ours, others] = split(entering.entries, serverName);
+  for (let from = 0; from < others.length; from += STATE_PER_INSERT) {
+    await insertImportedState(database, roomId, others.slice(from, from + STATE_PER_INSERT).map(toRow));
+  }
+  const placed = await placeJoin(options, entering);
+  const actor = new RoomActor({ snapshot: entering.before, lastPosition: 0, chain: undefined });
+  await actor.turn(async (turn) => turn.advance([placed.event], placed.chain));
+  const create = entering.before.get('m.room.create', '');
+  const also = (tx: Transaction): Promise<unknown> =>
+    Promise.all([
+      insertRoom(tx, {
+        roomId,
+        version: request.version,
+        creator: create?.sender ?? entering.join.event.sender,
+        createdAt: create?.originServerTs ?? 0,
+        isPublic: false,
+      }),
+      insertImportedState(tx, roomId, ours.map(toRow)),
+      alsoOfJoin(options, request, { entering, placed })(tx),
+    ]);
+  await engine.writing.found(actor, () =>
+    engine.writing.commit(actor, { facts: [{ table: pduStream, row: placed.event.row } as Fact], also }),
+  );
+  return { imported: true, eventId: entering.join.event.eventId };
+}
+
+/** The room is there from before, and has stood still since the last of ours left it. */
+async function enterAgain(
+  options: RoomImporterOptions,
+  request: ImportRequest,
+  entering: Entering,
+): Promise<ImportResult> {
+  const { engine, serverName } = options;
+  const { roomId } = request;
+  const decided = await engine.writing.turn(roomId, async (turn: Turn) => {
+    const placed = await placeJoin(options, entering);
+    turn.advance([placed.event], placed.chain);
+    const also = (tx: Transaction): Promise<unknown> =>
+      Promise.all([
+        deleteRoomState(tx, roomId, serverName),
+        insertImportedState(tx, roomId, entering.entries.map(toRow)),
+        alsoOfJoin(options, request, { entering, placed })(tx),
+      ]);
+    const facts = [{ table: pduStream, row: placed.event.row } as Fact];
+    return { committed: engine.writing.commit(turn.actor, { facts, also }) };
+  });
+  if (decided === undefined) return refuse('the room was deleted meanwhile');
+  await decided.committed;
+  return { imported: true, eventId: entering.join.event.eventId };
+}
+
+interface Entered {
+  readonly entering: Entering;
+  readonly placed: PlacedEvent;
+}
+
+function alsoOfJoin({ clock }: RoomImporterOptions, request: ImportRequest, { entering, placed }: Entered) {
+  const { roomId, via, partial } = request;
+  const { prevEvents } = entering.join.event;
+  const missing = prevEvents.map((eventId) => ({ eventId, referencedBy: placed.event.nid }));
+  return (tx: Transaction): Promise<unknown> =>
+    Promise.all([
+      deleteOutliers(tx, [placed.event.nid]),
+      insertBackwardExtremities(tx, roomId, missing),
+      ...(partial ? [insertPartialRoom(tx, { roomId, joinedVia: via, startedAt: clock.now() })] : []),
+    ]);
+}
+
+/** Members of ours appear together with the room, all else before it. */
+function split(entries: readonly StateEntry[], serverName: ServerName): [StateEntry[], StateEntry[]] {
+  const isOurs = ({ type, stateKey }: StateEntry): boolean =>
+    type === 'm.room.member' && stateKey.endsWith(`:${serverName}`);
+  return [entries.filter(isOurs), entries.filter((entry) => !isOurs(entry))];
+}
+
+function toRow({ nid, type, stateKey, sender, content }: StateEntry): ImportedState {
+  return {
+    nid,
+    type,
+    stateKey,
+    sender,
+    membership: type === 'm.room.member' ? (membershipIn(content) ?? 'leave') : undefined,
+  };
+}

@@ -1,0 +1,41 @@
+/**
+ * Whether a room has a user of this server in it. Asked for every event that comes, so it is worked out once for each
+ * version of the member list.
+ */
+import type { ServerName } from '../protocol/ids.ts';
+import { serverNameOf } from '../protocol/ids.ts';
+import { joinedMembers, type RoomSnapshot } from './room-snapshot.ts';
+
+export function createLocalMembers(serverName: ServerName): (snapshot: RoomSnapshot) => boolean {
+  const known = new WeakMap<object, boolean>();
+  return (snapshot) => {
+    const { members } = snapshot.parts;
+    const remembered = known.get(members);
+    if (remembered !== undefined) return remembered;
+    const isInhabited = hasMemberOf(snapshot, serverName);
+    known.set(members, isInhabited);
+    return isInhabited;
+  };
+}
+
+/** Whether any user of the server is joined; walks the members until one is found. */
+export function hasMemberOf(snapshot: RoomSnapshot, serverName: ServerName): boolean {
+  for (const userId of joinedMembers(snapshot)) if (serverNameOf(userId) === serverName) return true;
+  return false;
+}
+
+/** Bounds the walk through the members of a large room. */
+const MAX_MEMBERS_LOOKED_AT = 5_000;
+
+/** Some servers that are in the room, besides those excluded. */
+export function otherServers(snapshot: RoomSnapshot, exclude: ReadonlySet<string>, limit: number): ServerName[] {
+  const servers = new Set<ServerName>();
+  let looked = 0;
+  for (const userId of joinedMembers(snapshot)) {
+    const server = serverNameOf(userId);
+    if (!exclude.has(server)) servers.add(server);
+    looked += 1;
+    if (servers.size >= limit || looked >= MAX_MEMBERS_LOOKED_AT) break;
+  }
+  return [...servers];
+}

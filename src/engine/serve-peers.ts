@@ -1,0 +1,211 @@
+/**
+ * What other servers may read of our rooms: single events, the state at one, auth chains, and history. Each answer is for a
+ * server that is in the room now, of events of that very room, and bounded; it costs a fixed number of statements. An
+ * event that we do not have, one of another room and one that was rejected or soft-failed are all the same: not there.
+ *
+ * https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
+ */
+import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
+import type { Pdu } from '../protocol/pdu.ts';
+import { redactPdu } from '../protocol/redaction.ts';
+import type { RoomVersion } from '../protocol/room-version.ts';
+import type { Database } from '../storage/database.ts';
+import { type KnownEvent, listNewestUpTo, loadAuthChain, loadKnownEvents } from '../storage/received-events.ts';
+import { loadRoomOfEvent } from '../storage/rooms.ts';
+import { loadStateNids } from '../storage/state.ts';
+import { hasMemberOf } from './local-members.ts';
+import { createRoomAcls } from './room-acls.ts';
+import { type ReadingServer, showToServer } from './server-visibility.ts';
+import type { RoomEngine } from './types.ts';
+
+/** Of one answer with events. */
+const MAX_EVENTS = 100;
+/** How far back from the events asked for their ancestors are looked for, in events of the room. */
+const MAX_WINDOW = 1_000;
+/** Events that one question may name. */
+const MAX_NAMED = 50;
+
+/** Undefined: the room or the event is not there for this server. */
+type Answer<T> = Promise<T | undefined>;
+
+export interface PeerReader {
+  loadEvent(serverName: ServerName, eventId: EventId): Answer<{ readonly roomId: RoomId; readonly pdu: Pdu }>;
+  /** The state before the event, with its auth chain. */
+  loadState(at: RoomEvent): Answer<{ readonly pdus: readonly Pdu[]; readonly authChain: readonly Pdu[] }>;
+  loadStateIds(
+    at: RoomEvent,
+  ): Answer<{ readonly stateIds: readonly EventId[]; readonly authChainIds: readonly EventId[] }>;
+  loadAuthChain(at: RoomEvent): Answer<readonly Pdu[]>;
+  /** Ancestors of `latest` that are neither `earliest` nor theirs, oldest first. */
+  loadMissingEvents(question: MissingEvents): Answer<readonly Pdu[]>;
+  /** The events and what lies before them, newest first. */
+  loadBackfill(question: Backfill): Answer<readonly Pdu[]>;
+}
+
+export interface RoomEvent {
+  readonly serverName: ServerName;
+  readonly roomId: RoomId;
+  readonly eventId: EventId;
+}
+
+export interface MissingEvents extends Omit<RoomEvent, 'eventId'> {
+  readonly earliest: readonly EventId[];
+  readonly latest: readonly EventId[];
+  readonly limit: number;
+  readonly minDepth: number;
+}
+
+export interface Backfill extends Omit<RoomEvent, 'eventId'> {
+  readonly from: readonly EventId[];
+  readonly limit: number;
+}
+
+export interface PeerReaderOptions {
+  readonly database: Database;
+  readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
+}
+
+export function createPeerReader(options: PeerReaderOptions): PeerReader {
+  const { database } = options;
+  const isAllowed = createRoomAcls();
+
+  async function findRoom(serverName: ServerName, roomId: RoomId): Promise<ReadingServer | undefined> {
+    const snapshot = await options.engine.loadSnapshot(roomId);
+    if (snapshot === undefined || !isAllowed(snapshot, serverName)) return undefined;
+    if (!hasMemberOf(snapshot, serverName)) return undefined;
+    return { serverName, roomId, version: snapshot.version };
+  }
+
+  async function findEvents(room: ReadingServer, eventIds: readonly EventId[]): Promise<readonly KnownEvent[]> {
+    const found = await loadKnownEvents(database, room.version, eventIds.slice(0, MAX_NAMED));
+    return found.filter((known) => isShareable(known) && known.event.roomId === room.roomId);
+  }
+
+  async function findState(at: RoomEvent): Promise<StateOfEvent | undefined> {
+    const room = await findRoom(at.serverName, at.roomId);
+    const [known] = room === undefined ? [] : await findEvents(room, [at.eventId]);
+    if (room === undefined || known === undefined || known.outlier) return undefined;
+    const { stateBefore } = known;
+    const nids = stateBefore === null ? new Map() : await loadStateNids(database, [stateBefore]);
+    const stateNids: ReadonlySet<number> = nids.get(stateBefore ?? 0) ?? new Set();
+    const chain = await loadAuthChain(database, room.version, [...stateNids]);
+    return { room, state: chain.filter(({ nid }) => stateNids.has(nid)), authChain: citedBy(room, chain) };
+  }
+
+  return {
+    async loadEvent(serverName, eventId) {
+      const roomId = await loadRoomOfEvent(database, eventId);
+      const room = roomId === undefined ? undefined : await findRoom(serverName, roomId);
+      const found = room === undefined ? [] : await findEvents(room, [eventId]);
+      const [pdu] = room === undefined ? [] : await showToServer(database, room, found);
+      return pdu === undefined || room === undefined ? undefined : { roomId: room.roomId, pdu };
+    },
+
+    async loadState(at) {
+      const found = await findState(at);
+      if (found === undefined) return undefined;
+      const { version } = found.room;
+      return { pdus: found.state.map(toPdu(version)), authChain: found.authChain.map(toPdu(version)) };
+    },
+
+    async loadStateIds(at) {
+      const found = await findState(at);
+      return found && { stateIds: found.state.map(idOf), authChainIds: found.authChain.map(idOf) };
+    },
+
+    async loadAuthChain({ serverName, roomId, eventId }) {
+      const room = await findRoom(serverName, roomId);
+      const [known] = room === undefined ? [] : await findEvents(room, [eventId]);
+      if (room === undefined || known === undefined) return undefined;
+      const cited = await loadKnownEvents(database, room.version, known.event.authEvents);
+      const chain = await loadAuthChain(
+        database,
+        room.version,
+        cited.map(({ nid }) => nid),
+      );
+      return chain.filter(({ event }) => event.roomId === room.roomId).map(toPdu(room.version));
+    },
+
+    async loadMissingEvents({ serverName, roomId, earliest, latest, limit, minDepth }) {
+      const room = await findRoom(serverName, roomId);
+      if (room === undefined) return undefined;
+      const roots = await findEvents(room, latest);
+      const known = new Set<EventId>(earliest.slice(0, MAX_NAMED));
+      const window = await loadWindow(database, room, roots);
+      const starts = roots.flatMap(({ event }) => event.prevEvents);
+      const ancestors = walkBack(window, { starts, known, limit: Math.min(limit, MAX_EVENTS) });
+      const wanted = ancestors.filter(({ event }) => event.depth >= minDepth).reverse();
+      return showToServer(database, room, wanted);
+    },
+
+    async loadBackfill({ serverName, roomId, from, limit }) {
+      const room = await findRoom(serverName, roomId);
+      if (room === undefined) return undefined;
+      const roots = await findEvents(room, from);
+      const window = await loadWindow(database, room, roots);
+      const found = walkBack(window, {
+        starts: roots.map(idOf),
+        known: new Set(),
+        limit: Math.min(limit, MAX_EVENTS),
+      });
+      return showToServer(database, room, found);
+    },
+  };
+}
+
+interface StateOfEvent {
+  readonly room: ReadingServer;
+  readonly state: readonly KnownEvent[];
+  readonly authChain: readonly KnownEvent[];
+}
+
+/** The auth events of these: of the state itself only what others of it cite. */
+function citedBy(room: ReadingServer, chain: readonly KnownEvent[]): readonly KnownEvent[] {
+  const cited = new Set(chain.flatMap(({ event }) => event.authEvents));
+  return chain.filter(({ event }) => cited.has(event.eventId) && event.roomId === room.roomId);
+}
+
+const idOf = ({ event }: KnownEvent): EventId => event.eventId;
+
+const toPdu =
+  (version: RoomVersion) =>
+  ({ event, isRedacted }: KnownEvent): Pdu =>
+    isRedacted ? redactPdu(event.pdu, version) : event.pdu;
+
+function isShareable({ rejection, softFailed }: KnownEvent): boolean {
+  return rejection === undefined && !softFailed;
+}
+
+/** The events of the room before the roots, newest first: by position, since ancestors stand before their descendants. */
+async function loadWindow(
+  database: Database,
+  room: ReadingServer,
+  roots: readonly KnownEvent[],
+): Promise<readonly KnownEvent[]> {
+  const positions = roots.map(({ position }) => position).filter((position) => position !== null);
+  if (positions.length === 0) return [];
+  return listNewestUpTo(database, room, { upTo: Math.max(...positions), limit: MAX_WINDOW });
+}
+
+interface Walk {
+  readonly starts: readonly EventId[];
+  readonly known: ReadonlySet<EventId>;
+  readonly limit: number;
+}
+
+/** Breadth first, so that what is nearest comes into a bounded answer. */
+function walkBack(window: readonly KnownEvent[], { starts, known, limit }: Walk): KnownEvent[] {
+  const byId = new Map(window.map((one) => [one.event.eventId, one]));
+  const seen = new Set(known);
+  const found: KnownEvent[] = [];
+  const open = [...starts];
+  for (let index = 0; index < open.length && found.length < limit; index++) {
+    const id = open[index];
+    const one = id === undefined || seen.has(id) ? undefined : byId.get(id);
+    if (id !== undefined) seen.add(id);
+    if (one === undefined) continue;
+    found.push(one);
+    open.push(...one.event.prevEvents);
+  }
+  return found.sort((a, b) => (b.position ?? 0) - (a.position ?? 0));
+}

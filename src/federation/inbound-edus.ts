@@ -1,0 +1,113 @@
+/**
+ * Ephemeral data of other servers: each EDU judged alone. A server speaks for its own users only, and only about rooms that
+ * they are in and that let it take part; whatever is anything else, or of a kind that we do not know, is ignored.
+ *
+ * https://spec.matrix.org/v1.19/server-server-api/#edus
+ */
+import type { RoomAcls } from '../engine/room-acls.ts';
+import type { RoomEngine } from '../engine/types.ts';
+import { MatrixError } from '../protocol/errors.ts';
+import { parseRoomId, parseUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
+import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
+
+export interface RemoteReceipt {
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  readonly eventId: string;
+  readonly threadId: string | undefined;
+}
+
+/** Who takes in what; a `MatrixError` of theirs means that the EDU was not right. */
+export interface EduPorts {
+  setTyping(roomId: RoomId, userId: UserId, isTyping: boolean): void;
+  moveReceipt(receipt: RemoteReceipt): Promise<void>;
+  /** Something of ours failed: the EDU is lost, the others go on. */
+  onFailed(cause: unknown, eduType: string): void;
+}
+
+/** Receipts of one EDU: what a server may have gathered for a room or two. */
+const MAX_RECEIPTS = 1_000;
+
+export interface EduParts {
+  readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
+  readonly ports: EduPorts;
+  readonly isAllowed: RoomAcls;
+}
+
+export async function dispatchEdus(parts: EduParts, origin: ServerName, edus: readonly JsonValue[]): Promise<void> {
+  for (const edu of edus) {
+    const { edu_type: type, content } = isJsonObject(edu) ? edu : {};
+    if (typeof type !== 'string' || !isJsonObject(content)) continue;
+    try {
+      await dispatch(parts, origin, { type, content });
+    } catch (cause) {
+      if (!(cause instanceof MatrixError)) parts.ports.onFailed(cause, type);
+    }
+  }
+}
+
+interface Edu {
+  readonly type: string;
+  readonly content: JsonObject;
+}
+
+async function dispatch(parts: EduParts, origin: ServerName, { type, content }: Edu): Promise<void> {
+  switch (type) {
+    case 'm.typing':
+      return takeTyping(parts, origin, content);
+    case 'm.receipt':
+      return takeReceipts(parts, origin, content);
+    default:
+      return undefined;
+  }
+}
+
+async function takeTyping(parts: EduParts, origin: ServerName, content: JsonObject): Promise<void> {
+  const { room_id: room, user_id: user, typing } = content;
+  const roomId = typeof room === 'string' ? parseRoomId(room) : undefined;
+  const userId = typeof user === 'string' ? parseUserId(user) : undefined;
+  if (roomId === undefined || userId === undefined || typeof typing !== 'boolean') return;
+  if (await maySpeak(parts, origin, { roomId, userId })) parts.ports.setTyping(roomId, userId, typing);
+}
+
+async function takeReceipts(parts: EduParts, origin: ServerName, content: JsonObject): Promise<void> {
+  const receipts = [...receiptsIn(content)].slice(0, MAX_RECEIPTS);
+  for (const receipt of receipts) {
+    if (!(await maySpeak(parts, origin, receipt))) continue;
+    try {
+      await parts.ports.moveReceipt(receipt);
+    } catch (cause) {
+      // One that names an event of another room, say: the others may be right.
+      if (!(cause instanceof MatrixError)) throw cause;
+    }
+  }
+}
+
+/** `{ room: { "m.read": { user: { event_ids: [id], data: { thread_id } } } } }` */
+function* receiptsIn(content: JsonObject): IterableIterator<RemoteReceipt> {
+  for (const [room, byType] of Object.entries(content)) {
+    const roomId = parseRoomId(room);
+    const read = isJsonObject(byType) ? byType['m.read'] : undefined;
+    if (roomId === undefined || !isJsonObject(read)) continue;
+    for (const [user, receipt] of Object.entries(read)) {
+      const userId = parseUserId(user);
+      if (userId === undefined || !isJsonObject(receipt)) continue;
+      const { event_ids: eventIds, data } = receipt;
+      const [eventId] = isJsonArray(eventIds) ? eventIds : [];
+      const threadId = isJsonObject(data) ? data['thread_id'] : undefined;
+      if (typeof eventId !== 'string') continue;
+      yield { roomId, userId, eventId, threadId: typeof threadId === 'string' ? threadId : undefined };
+    }
+  }
+}
+
+async function maySpeak(
+  { engine, isAllowed }: EduParts,
+  origin: ServerName,
+  { roomId, userId }: { readonly roomId: RoomId; readonly userId: UserId },
+): Promise<boolean> {
+  if (serverNameOf(userId) !== origin) return false;
+  const snapshot = await engine.loadSnapshot(roomId);
+  return snapshot?.membershipOf(userId) === 'join' && isAllowed(snapshot, origin);
+}

@@ -1,0 +1,257 @@
+/**
+ * Transactions of other servers: each PDU and EDU judged alone, the PDUs staged in one database transaction, and then
+ * acknowledged. What they become is worked out afterwards, room by room in the order in which they came; who asks again
+ * with the same transaction id is given the same answer.
+ *
+ * Invariants: one transaction of an origin is in work at a time; nothing is acknowledged that is not durable; a staged PDU
+ * is removed only after the engine has taken it in or turned it down.
+ *
+ * https://spec.matrix.org/v1.19/server-server-api/#transactions
+ */
+
+import type { Receiver } from '../engine/receive-pdu.ts';
+import { createRoomAcls, type RoomAcls } from '../engine/room-acls.ts';
+import type { RoomEngine } from '../engine/types.ts';
+import type { Clock } from '../lib/clock.ts';
+import { KeyedQueue } from '../lib/keyed-queue.ts';
+import type { Logger } from '../lib/logger.ts';
+import { MatrixError } from '../protocol/errors.ts';
+import { eventIdOf } from '../protocol/hashes.ts';
+import { parseRoomId, type RoomId, type ServerName } from '../protocol/ids.ts';
+import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
+import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
+import { checkPduFormat } from '../protocol/pdu-format.ts';
+import type { RoomVersion } from '../protocol/room-version.ts';
+import type { OddNumbers } from '../protocol/strict-json.ts';
+import type { Database } from '../storage/database.ts';
+import {
+  deleteOldAnswers,
+  deleteStaged,
+  insertInbound,
+  listStaged,
+  listStagedRooms,
+  loadInboundAnswer,
+  type StagedPdu,
+} from '../storage/inbound.ts';
+import { dispatchEdus, type EduPorts } from './inbound-edus.ts';
+
+/** https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid */
+const MAX_PDUS = 50;
+const MAX_EDUS = 100;
+const MAX_TXN_ID_LENGTH = 255;
+/** PDUs of one room that are received together. */
+const PDUS_PER_STEP = 50;
+/** Answers are kept for as long as a server may sensibly ask again. */
+const ANSWER_LIFETIME_MS = 24 * 60 * 60 * 1000;
+const CLEANING_INTERVAL_MS = 60 * 60 * 1000;
+/** After a failure of ours, the room's PDUs wait; longer each time. */
+const MIN_RETRY_MS = 1_000;
+const MAX_RETRY_MS = 5 * 60_000;
+/** A PDU that makes us fail over and over must not keep the others of its room waiting for ever. */
+const MAX_ATTEMPTS = 6;
+
+export interface InboundTransactionRequest {
+  /** As the request's signature proved. */
+  readonly origin: ServerName;
+  readonly txnId: string;
+  readonly body: JsonValue;
+  readonly oddNumbers?: OddNumbers | undefined;
+}
+
+export interface Inbound extends AsyncDisposable {
+  /** Takes up what an earlier process left. */
+  start(): Promise<void>;
+  /** The answer's body; a `MatrixError` where the transaction as a whole is refused. */
+  handle(request: InboundTransactionRequest): Promise<JsonObject>;
+  /** Resolves when nothing waits any more. */
+  idle(): Promise<void>;
+}
+
+export interface InboundOptions {
+  readonly database: Database;
+  readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadSnapshots'>;
+  readonly receiver: Receiver;
+  readonly edus: EduPorts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export function createInbound(options: InboundOptions): Inbound {
+  const { database, clock } = options;
+  const isAllowed = createRoomAcls();
+  const origins = new KeyedQueue<ServerName>();
+  const rooms = createRoomWork(options);
+  let cleanedAt = clock.monotonic();
+
+  async function forgetOldAnswers(): Promise<void> {
+    cleanedAt = clock.monotonic();
+    await deleteOldAnswers(database, clock.now() - ANSWER_LIFETIME_MS);
+  }
+
+  async function handleAlone(request: InboundTransactionRequest): Promise<JsonObject> {
+    const { origin, txnId, oddNumbers } = request;
+    const { pdus, edus } = readTransaction(request);
+    const known = await loadInboundAnswer(database, { origin, txnId });
+    if (known !== undefined) return JSON.parse(known) as JsonObject;
+    const judged = await judgePdus(options, isAllowed, { origin, pdus, oddNumbers });
+    const answer = { pdus: Object.fromEntries(judged.map(({ eventId, error }) => [eventId, error ? { error } : {}])) };
+    const staged = judged.filter(({ error }) => error === undefined);
+    const now = clock.now();
+    await database.transaction((tx) =>
+      insertInbound(tx, {
+        origin,
+        txnId,
+        answer: JSON.stringify(answer),
+        receivedAt: now,
+        pdus: staged.map(({ roomId, text }) => ({ roomId, pdu: text })),
+      }),
+    );
+    for (const roomId of new Set(staged.map((one) => one.roomId))) rooms.wake(roomId);
+    if (clock.monotonic() - cleanedAt > CLEANING_INTERVAL_MS) await forgetOldAnswers();
+    await dispatchEdus({ engine: options.engine, ports: options.edus, isAllowed }, origin, edus);
+    return answer;
+  }
+
+  return {
+    async start() {
+      await forgetOldAnswers();
+      for (const roomId of await listStagedRooms(database)) rooms.wake(roomId);
+    },
+    handle: (request) => origins.run(request.origin, () => handleAlone(request)),
+    idle: () => rooms.idle(),
+    [Symbol.asyncDispose]: () => rooms.stop(),
+  };
+}
+
+interface TransactionParts {
+  readonly pdus: readonly JsonValue[];
+  readonly edus: readonly JsonValue[];
+}
+
+function readTransaction({ body, txnId }: InboundTransactionRequest): TransactionParts {
+  if (txnId.length > MAX_TXN_ID_LENGTH) throw new MatrixError('M_INVALID_PARAM', 'The transaction id is too long');
+  if (!isJsonObject(body)) throw new MatrixError('M_BAD_JSON', 'A transaction is an object');
+  const { pdus = [], edus = [] } = body;
+  if (!isJsonArray(pdus) || !isJsonArray(edus)) throw new MatrixError('M_BAD_JSON', 'pdus and edus are lists');
+  if (pdus.length > MAX_PDUS || edus.length > MAX_EDUS) {
+    throw new MatrixError('M_TOO_LARGE', `A transaction has ${MAX_PDUS} PDUs and ${MAX_EDUS} EDUs at most`);
+  }
+  return { pdus, edus };
+}
+
+interface PdusOfOrigin {
+  readonly origin: ServerName;
+  readonly pdus: readonly JsonValue[];
+  readonly oddNumbers: OddNumbers | undefined;
+}
+
+interface JudgedPdu {
+  readonly roomId: RoomId;
+  readonly eventId: string;
+  readonly text: string;
+  readonly error: string | undefined;
+}
+
+/** Those that can be told apart as events of a room that we know; whatever else came cannot even be answered for. */
+async function judgePdus(
+  { engine }: InboundOptions,
+  isAllowed: RoomAcls,
+  { origin, pdus, oddNumbers }: PdusOfOrigin,
+): Promise<readonly JudgedPdu[]> {
+  const named = pdus.flatMap((value) => {
+    const roomId =
+      isJsonObject(value) && typeof value['room_id'] === 'string' ? parseRoomId(value['room_id']) : undefined;
+    return roomId === undefined ? [] : [{ value, roomId }];
+  });
+  const snapshots = await engine.loadSnapshots([...new Set(named.map(({ roomId }) => roomId))]);
+  return named.flatMap(({ value, roomId }) => {
+    const snapshot = snapshots.get(roomId);
+    if (snapshot === undefined) return [];
+    const format = checkPduFormat(value, snapshot.version, oddNumbers);
+    const eventId = idOf(value, snapshot.version);
+    if (eventId === undefined) return [];
+    const refused = isAllowed(snapshot, origin) ? undefined : 'the room does not let this server take part';
+    const error = format.valid ? refused : format.reason;
+    return [{ roomId, eventId, text: JSON.stringify(value), error }];
+  });
+}
+
+/** Of what has no valid format too, as far as it has an id. */
+function idOf(value: JsonValue, version: RoomVersion): string | undefined {
+  const format = checkPduFormat(value, version);
+  if (format.valid) return eventIdOf(format.pdu, version);
+  const claimed = isJsonObject(value) && version.eventIds === 'server' ? value['event_id'] : undefined;
+  return typeof claimed === 'string' ? claimed : undefined;
+}
+
+interface RoomWork {
+  wake(roomId: RoomId): void;
+  idle(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Works on the staged PDUs of each room, one step after another; rooms side by side. */
+function createRoomWork({ database, receiver, clock, logger }: InboundOptions): RoomWork {
+  const queue = new KeyedQueue<RoomId>();
+  const retries = new Map<RoomId, Disposable>();
+  let isStopped = false;
+
+  async function work(roomId: RoomId, attempt: number): Promise<void> {
+    for (;;) {
+      if (isStopped) return;
+      const staged = await listStaged(database, roomId, attempt > 1 ? 1 : PDUS_PER_STEP);
+      const last = staged.at(-1);
+      if (last === undefined) return;
+      try {
+        await receiveStaged(receiver, roomId, staged);
+      } catch (cause) {
+        if (attempt < MAX_ATTEMPTS) throw cause;
+        logger.error({ cause, roomId, pdu: last.inboundId }, 'an event of another server was given up');
+      }
+      await deleteStaged(database, roomId, last.inboundId);
+      attempt = 1;
+    }
+  }
+
+  function wake(roomId: RoomId, attempt = 1): void {
+    queue
+      .run(roomId, () => work(roomId, attempt))
+      .catch((cause: unknown) => {
+        logger.warn({ cause, roomId, attempt }, 'events of another server wait to be tried again');
+        const delay = Math.min(MIN_RETRY_MS * 2 ** (attempt - 1), MAX_RETRY_MS);
+        retries.get(roomId)?.[Symbol.dispose]();
+        retries.set(
+          roomId,
+          clock.after(delay, () => {
+            retries.delete(roomId);
+            wake(roomId, attempt + 1);
+          }),
+        );
+      });
+  }
+
+  return {
+    wake,
+    idle: () => queue.idle(),
+    async stop() {
+      isStopped = true;
+      for (const retry of retries.values()) retry[Symbol.dispose]();
+      await queue.idle();
+    },
+  };
+}
+
+/** Those that one server sent in a row are received together. */
+async function receiveStaged(receiver: Receiver, roomId: RoomId, staged: readonly StagedPdu[]): Promise<void> {
+  let rest = staged;
+  while (rest.length > 0) {
+    const origin = rest[0]?.origin;
+    if (origin === undefined) return;
+    const end = rest.findIndex((one) => one.origin !== origin);
+    const run = end === -1 ? rest : rest.slice(0, end);
+    rest = rest.slice(run.length);
+    // Our own text, whose numbers were looked at when it was staged.
+    const pdus = run.map(({ pdu }) => JSON.parse(pdu) as JsonValue);
+    await receiver.receive(roomId, { origin, pdus });
+  }
+}

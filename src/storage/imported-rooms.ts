@@ -1,0 +1,96 @@
+/**
+ * The rows of a room that comes from another server: its events wait as outliers until they were judged, its state is
+ * written in steps, and only the event that brings the room into the stream makes it exist.
+ */
+import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
+import type { Transaction } from './database.ts';
+import { bigintArray, sql, textArray } from './sql.ts';
+
+/** What stands as the rejection of an event that is yet to be judged: until then nothing may rest on it. */
+export const UNJUDGED = 'unjudged';
+
+export async function updateVerdicts(
+  tx: Transaction,
+  verdicts: readonly { readonly nid: number; readonly authNids: string; readonly rejection: string | undefined }[],
+): Promise<void> {
+  if (verdicts.length === 0) return;
+  await tx.query(sql`
+    update events set rejection = verdict.rejection, auth_nids = verdict.auth_nids::bigint[]
+    from unnest(
+      ${bigintArray(verdicts.map(({ nid }) => nid))}::bigint[],
+      ${textArray(verdicts.map(({ rejection }) => rejection ?? null))}::text[],
+      ${textArray(verdicts.map(({ authNids }) => authNids))}::text[]
+    ) as verdict (nid, rejection, auth_nids)
+    where events.event_nid = verdict.nid and events.rejection = ${UNJUDGED}`);
+}
+
+/** The numeric ids of events that are stored. */
+export async function loadNids(
+  tx: Transaction,
+  eventIds: readonly string[],
+): Promise<readonly { readonly eventId: EventId; readonly nid: number; readonly rejection: string | null }[]> {
+  const rows = await tx.query(sql<{ event_id: EventId; event_nid: number; rejection: string | null }>`
+    select event_id, event_nid, rejection from events where event_id = any(${textArray(eventIds)}::text[])`);
+  return rows.map((row) => ({ eventId: row.event_id, nid: row.event_nid, rejection: row.rejection }));
+}
+
+export interface ImportedState {
+  readonly nid: number;
+  readonly type: string;
+  readonly stateKey: string;
+  readonly sender: UserId;
+  /** For `m.room.member`. */
+  readonly membership: string | undefined;
+}
+
+export async function insertImportedState(
+  tx: Transaction,
+  roomId: RoomId,
+  state: readonly ImportedState[],
+): Promise<void> {
+  const members = state.filter(({ membership }) => membership !== undefined);
+  await Promise.all([
+    tx.query(sql`
+      insert into current_state (room_id, type, state_key, event_nid)
+      select ${roomId}, * from unnest(
+        ${textArray(state.map(({ type }) => type))}::text[],
+        ${textArray(state.map(({ stateKey }) => stateKey))}::text[],
+        ${bigintArray(state.map(({ nid }) => nid))}::bigint[])
+      on conflict (room_id, type, state_key) do update set event_nid = excluded.event_nid`),
+    tx.query(sql`
+      insert into memberships (room_id, user_id, membership, sender, event_nid, position)
+      select ${roomId}, user_id, membership, sender, nid, 0 from unnest(
+        ${textArray(members.map(({ stateKey }) => stateKey))}::text[],
+        ${textArray(members.map(({ membership }) => membership ?? 'leave'))}::text[],
+        ${textArray(members.map(({ sender }) => sender))}::text[],
+        ${bigintArray(members.map(({ nid }) => nid))}::bigint[]
+      ) as member (user_id, membership, sender, nid)
+      on conflict (room_id, user_id) do update set membership = excluded.membership, sender = excluded.sender,
+        event_nid = excluded.event_nid`),
+  ]);
+}
+
+/** What is left of an import that never ended, or of a room that nobody of ours was in any more. */
+export async function deleteRoomState(tx: Transaction, roomId: RoomId, serverName: ServerName): Promise<void> {
+  await Promise.all([
+    tx.query(sql`delete from current_state where room_id = ${roomId}`),
+    // What our own users have seen of themselves stays: their syncs go by it.
+    tx.query(sql`
+      delete from memberships
+      where room_id = ${roomId} and right(user_id, ${serverName.length + 1}) <> ${`:${serverName}`}`),
+  ]);
+}
+
+export interface PartialRoom {
+  readonly roomId: RoomId;
+  readonly joinedVia: ServerName;
+  readonly startedAt: number;
+}
+
+/** Marks a room whose full state is still to come. */
+export async function insertPartialRoom(tx: Transaction, room: PartialRoom): Promise<void> {
+  await tx.query(sql`
+    insert into partial_state_rooms (room_id, joined_via, device_list_position, started_at)
+    values (${room.roomId}, ${room.joinedVia}, 0, ${room.startedAt})
+    on conflict (room_id) do update set joined_via = excluded.joined_via, started_at = excluded.started_at`);
+}

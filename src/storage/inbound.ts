@@ -1,0 +1,72 @@
+/**
+ * Transactions of other servers: their PDUs wait here until they were worked on, in the order in which they came; their
+ * answers stay for servers that ask again.
+ */
+import type { RoomId, ServerName } from '../protocol/ids.ts';
+import type { Transaction } from './database.ts';
+import { sql, textArray } from './sql.ts';
+
+export interface TransactionKey {
+  readonly origin: ServerName;
+  readonly txnId: string;
+}
+
+export async function loadInboundAnswer(
+  tx: Transaction,
+  { origin, txnId }: TransactionKey,
+): Promise<string | undefined> {
+  const [row] = await tx.query(sql<{ answer: string }>`
+    select answer from inbound_transactions where origin = ${origin} and txn_id = ${txnId}`);
+  return row?.answer;
+}
+
+export interface InboundTransaction extends TransactionKey {
+  readonly answer: string;
+  readonly receivedAt: number;
+  readonly pdus: readonly { readonly roomId: string; readonly pdu: string }[];
+}
+
+/** Stages the PDUs and keeps the answer: together, or not at all. */
+export async function insertInbound(tx: Transaction, inbound: InboundTransaction): Promise<void> {
+  const { origin, txnId, answer, receivedAt, pdus } = inbound;
+  await Promise.all([
+    tx.query(sql`
+      insert into inbound_transactions (origin, txn_id, answer, received_at)
+      values (${origin}, ${txnId}, ${answer}, ${receivedAt}) on conflict do nothing`),
+    tx.query(sql`
+      insert into inbound_pdus (room_id, origin, pdu, received_at)
+      select room_id, ${origin}, pdu, ${receivedAt} from unnest(
+        ${textArray(pdus.map(({ roomId }) => roomId))}::text[],
+        ${textArray(pdus.map(({ pdu }) => pdu))}::text[]
+      ) with ordinality as staged (room_id, pdu, place)
+      order by place`),
+  ]);
+}
+
+export interface StagedPdu {
+  readonly inboundId: number;
+  readonly origin: ServerName;
+  readonly pdu: string;
+}
+
+/** The oldest PDUs that wait for a room. */
+export async function listStaged(tx: Transaction, roomId: RoomId, limit: number): Promise<readonly StagedPdu[]> {
+  const rows = await tx.query(sql<{ inbound_id: number; origin: ServerName; pdu: string }>`
+    select inbound_id, origin, pdu from inbound_pdus where room_id = ${roomId} order by inbound_id limit ${limit}`);
+  return rows.map((row) => ({ inboundId: row.inbound_id, origin: row.origin, pdu: row.pdu }));
+}
+
+/** Those up to the last one were worked on. */
+export async function deleteStaged(tx: Transaction, roomId: RoomId, upTo: number): Promise<void> {
+  await tx.query(sql`delete from inbound_pdus where room_id = ${roomId} and inbound_id <= ${upTo}`);
+}
+
+/** The rooms for which PDUs wait. */
+export async function listStagedRooms(tx: Transaction): Promise<readonly RoomId[]> {
+  const rows = await tx.query(sql<{ room_id: RoomId }>`select distinct room_id from inbound_pdus`);
+  return rows.map((row) => row.room_id);
+}
+
+export async function deleteOldAnswers(tx: Transaction, before: number): Promise<void> {
+  await tx.query(sql`delete from inbound_transactions where received_at < ${before}`);
+}
