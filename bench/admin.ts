@@ -19,7 +19,7 @@ import { type Account, type Api, createApi } from './lib/api.ts';
 import { createHttpClient, type HttpClient } from './lib/client.ts';
 import { runLoad } from './lib/load.ts';
 import { startPostgres } from './lib/postgres.ts';
-import { seedAccounts, seedRoom } from './lib/seed.ts';
+import { seedAccounts, seedRooms } from './lib/seed.ts';
 import { summarize } from './lib/stats.ts';
 import { formatFigure, formatTable } from './lib/table.ts';
 
@@ -113,9 +113,9 @@ async function measureDeletion(running: Running): Promise<void> {
     doomed.push(await api.createRoom(admin, { preset: 'public_chat', name: `Large ${number}` }));
   }
   await server.stop();
-  for (const [index, roomId] of doomed.entries()) {
-    await seedRoom(databaseUrl, { roomId, number: index + 1, serverName: server.serverName, events, members });
-  }
+  const { serverName } = server;
+  const rooms = doomed.map((roomId, index) => ({ roomId, number: index + 1, serverName, events, members }));
+  await seedRooms(databaseUrl, rooms);
   await server.start();
 
   let sent = 0;

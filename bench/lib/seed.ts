@@ -28,15 +28,17 @@ export async function seedAccounts(databaseUrl: string, upTo: number): Promise<v
   });
 }
 
-/** Fills a room that the server made with members of its own and with their messages. */
-export async function seedRoom(databaseUrl: string, room: LargeRoom): Promise<void> {
+/** Fills rooms that the server made with members of its own and with their messages. */
+export async function seedRooms(databaseUrl: string, rooms: readonly LargeRoom[]): Promise<void> {
   await withClient(databaseUrl, async (client) => {
-    await client.query('begin');
-    await insertEvents(client, room);
-    await insertState(client, room);
-    // Positions are handed out from here on.
-    await client.query('update stream_writers set position = position + $1', [room.events]);
-    await client.query('commit');
+    for (const room of rooms) {
+      await client.query('begin');
+      await insertEvents(client, room);
+      await insertState(client, room);
+      // Positions are handed out from here on.
+      await client.query('update stream_writers set position = position + $1', [room.events]);
+      await client.query('commit');
+    }
     await client.query('vacuum analyze');
   });
 }

@@ -75,15 +75,16 @@ export function createPreviews(options: PreviewsOptions): Previews {
   });
   const work = createBoundedWork({ maxRunning: MAX_RUNNING, maxWaiting: MAX_WAITING, what: 'previews' });
   const underway = new Map<string, Promise<JsonObject>>();
+  const loadOrMake = async (url: URL, urlHash: string): Promise<JsonObject> =>
+    (await loadPreview(database, urlHash, clock.now())) ?? make({ ...options, client, work }, url, urlHash);
   return {
     async get(text) {
       const url = readUrl(text);
       const urlHash = hash('sha256', url.href);
-      const known = await loadPreview(database, urlHash, clock.now());
-      if (known !== undefined) return known;
       const shared = underway.get(urlHash);
       if (shared !== undefined) return shared;
-      const made = make({ ...options, client, work }, url, urlHash).finally(() => underway.delete(urlHash));
+      // The look at what is known is part of it: whoever looked before another has fetched would fetch again.
+      const made = loadOrMake(url, urlHash).finally(() => underway.delete(urlHash));
       underway.set(urlHash, made);
       return made;
     },
