@@ -72,12 +72,20 @@ test('a name is resolved, and one that is none is refused', async () => {
 test('the command line asks the same', async (context) => {
   const printed: string[] = [];
   context.mock.method(console, 'log', (line: string) => printed.push(line));
-  const options = ['--url', server.url, '--token', admin.token];
-  assert.equal(await runCli(['admin', 'federation', 'resolve', '1.2.3.4', ...options]), 0);
-  assert.equal(await runCli(['admin', 'federation', 'destinations', '--failing', ...options]), 0);
-  assert.equal(await runCli(['admin', 'federation', 'retry', 'nobody.example', ...options]), 0);
-  assert.deepEqual(JSON.parse(printed[0] ?? ''), {
+  const say = async (...given: readonly string[]): Promise<readonly string[]> => {
+    printed.length = 0;
+    const options = ['--url', server.url, '--token', admin.token];
+    assert.equal(await runCli(['admin', 'federation', ...given, ...options]), 0);
+    return [...printed];
+  };
+  assert.deepEqual(await say('resolve', '1.2.3.4'), ['HOST     PORT  NAME', '1.2.3.4  8448  1.2.3.4']);
+  assert.deepEqual(JSON.parse((await say('resolve', '1.2.3.4', '--json')).join('\n')), {
     targets: [{ host: '1.2.3.4', port: 8448, host_header: '1.2.3.4' }],
   });
-  assert.deepEqual(JSON.parse(printed[2] ?? ''), { waiting: false });
+  const [title = '', ...rows] = await say('destinations', '--failing');
+  assert.match(title, /^SERVER +FAILURES/);
+  assert.match(rows[0] ?? '', /^dead\.example +3 +\d{4}-/);
+  assert.equal(rows.length, 1);
+  assert.deepEqual(await say('retry', 'nobody.example'), ['nothing waits for this server']);
+  assert.deepEqual(JSON.parse((await say('retry', 'nobody.example', '--json')).join('\n')), { waiting: false });
 });
