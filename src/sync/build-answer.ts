@@ -5,6 +5,8 @@
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { Visibility } from '../engine/visible-events.ts';
+import { createBreather } from '../lib/breather.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonValue } from '../protocol/pdu.ts';
@@ -29,6 +31,7 @@ export interface AnswerOptions {
   readonly typing: TypingReader;
   readonly unread: UnreadReader;
   readonly presenceParts: PresenceParts | undefined;
+  readonly clock: Clock;
 }
 
 /** What a sync reads of typing. */
@@ -64,7 +67,8 @@ export async function buildAnswer(options: AnswerOptions, context: SyncContext, 
     ...rooms.left.map((room) => leftTimeline(context, room)),
   ]);
   const { session, formatPosition } = attempt;
-  const sections = { ...options, session, formatPosition, timelines, unreadCounts, upTo: changes.position };
+  const breathe = createBreather(options.clock);
+  const sections = { ...options, breathe, session, formatPosition, timelines, unreadCounts, upTo: changes.position };
   const presence = await renderPresence(
     options.presenceParts,
     context,

@@ -60,7 +60,11 @@ export async function renderJoinedRooms(
   context: SyncContext,
   rooms: readonly JoinedRoom[],
 ): Promise<ReadonlyMap<RoomId, string>> {
-  const prepared = rooms.map((room) => prepare(options, context, room));
+  const prepared: Prepared[] = [];
+  for (const room of rooms) {
+    prepared.push(prepare(options, context, room));
+    await options.breathe();
+  }
   const states = await loadRoomStates(
     options,
     context,
@@ -70,6 +74,7 @@ export async function renderJoinedRooms(
   for (const room of prepared) {
     const text = renderPrepared(options, context, { room, state: states.get(room.roomId) ?? [] });
     if (text !== undefined) texts.set(room.roomId, text);
+    await options.breathe();
   }
   return texts;
 }

@@ -8,6 +8,7 @@
 
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
+import type { Breathe } from '../lib/breather.ts';
 import type { EventId, RoomId } from '../protocol/ids.ts';
 import type { Event, StateEvent } from '../protocol/pdu.ts';
 import type { Transaction } from '../storage/database.ts';
@@ -31,6 +32,7 @@ export interface RoomStatesOptions {
   readonly database: Transaction;
   readonly engine: Pick<RoomEngine, 'getRecent'>;
   readonly session: LazySession;
+  readonly breathe: Breathe;
 }
 
 /** A state event, or the id of one that is yet to be loaded. */
@@ -42,22 +44,24 @@ export async function loadRoomStates(
   rooms: readonly StateWanted[],
 ): Promise<ReadonlyMap<RoomId, readonly StateEvent[]>> {
   const changes = await loadUnknownChanges(options, context, rooms);
-  const picked = rooms.map((room) => ({
-    room,
-    refs: pickState({ options, context, room, changed: changes.get(room.snapshot.roomId) }),
-  }));
+  const picked: { readonly room: StateWanted; readonly refs: readonly StateRef[] }[] = [];
+  for (const room of rooms) {
+    picked.push({ room, refs: pickState({ options, context, room, changed: changes.get(room.snapshot.roomId) }) });
+    await options.breathe();
+  }
   const loaded = await loadRefs(options, picked);
-  return new Map(
-    picked.map(({ room, refs }) => {
-      const { roomId } = room.snapshot;
-      const events = refs
-        .map((ref) => ('content' in ref ? ref : loaded.get(ref.eventId)))
-        .filter((event) => event !== undefined)
-        .filter((event) => context.filter.state({ ...event, roomId }));
-      if (context.filter.lazyLoadMembers) remember(options.session, room, events);
-      return [roomId, events];
-    }),
-  );
+  const states = new Map<RoomId, readonly StateEvent[]>();
+  for (const { room, refs } of picked) {
+    const { roomId } = room.snapshot;
+    const events = refs
+      .map((ref) => ('content' in ref ? ref : loaded.get(ref.eventId)))
+      .filter((event) => event !== undefined)
+      .filter((event) => context.filter.state({ ...event, roomId }));
+    if (context.filter.lazyLoadMembers) remember(options.session, room, events);
+    states.set(roomId, events);
+    await options.breathe();
+  }
+  return states;
 }
 
 /** Changes between the token and the place the state is for, where memory does not have them. */

@@ -9,7 +9,6 @@
  */
 
 import { joinedMembers } from '../engine/room-snapshot.ts';
-import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId } from '../protocol/ids.ts';
@@ -32,6 +31,7 @@ import { isEmptyAnswer, renderAnswer, type SyncAnswer } from './render.ts';
 import { createSyncFilters, type SyncFilters } from './sync-filters.ts';
 import type { SyncContext, SyncRequest } from './types.ts';
 import { createWaiters, type Waiters, type WaitersRoom } from './waiters.ts';
+import { createWholeSyncs } from './whole-syncs.ts';
 
 /** Longer waits gain nothing, and proxies between tend to cut them. */
 const MAX_TIMEOUT_MS = 60_000;
@@ -45,7 +45,6 @@ export interface SyncOptions extends AnswerOptions {
   readonly typing: SyncTyping;
   readonly hub: Hub;
   readonly committer: { readonly writerId: number; readonly position: number };
-  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -98,6 +97,7 @@ interface Parts extends SyncOptions {
 function createHandler(parts: Parts): Sync['handle'] {
   const { typing, clock, committer, recent, waiters } = parts;
   const lazyMembers = createLazyMembers();
+  const wholeSyncs = createWholeSyncs();
   const { writerId } = committer;
   const formatPosition = (position: number): string => formatStreamToken(createStreamToken(writerId, position));
 
@@ -135,7 +135,10 @@ function createHandler(parts: Parts): Sync['handle'] {
       const ignored = parts.ignored.get(request.userId) ?? (await parts.ignored.load(request.userId));
       const after = since === undefined ? 0 : positionOf(since.stream, writerId);
       const context = { ...request, since, after, filter, ignored, now: clock.now() };
-      const { answer, token } = await attempt(context, session);
+      const isWhole = after === 0 || context.fullState;
+      const { answer, token } = await (isWhole
+        ? wholeSyncs.run(request.signal, () => attempt(context, session))
+        : attempt(context, session));
       const left = deadline - clock.monotonic();
       const isDone = !isEmptyAnswer(answer) || since === undefined || request.fullState || left <= 0;
       if (isDone || request.signal.aborted) return renderAnswer(answer);
