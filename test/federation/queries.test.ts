@@ -222,13 +222,13 @@ test('the version is told to everybody', async () => {
 });
 
 test('a service learns whose OpenID token it was given, and of any other token nothing', async () => {
-  const carol = await here.register('carol');
-  const given = await carol.ok('POST', `/user/${carol.userId}/openid/request_token`, {});
+  const olga = await here.register('olga');
+  const given = await olga.ok('POST', `/user/${olga.userId}/openid/request_token`, {});
   const lookUp = (query: string) =>
     call(here.url, { method: 'GET', path: `/_matrix/federation/v1/openid/userinfo${query}` });
   const found = await lookUp(`?access_token=${textAt(given, 'access_token')}`);
-  assert.deepEqual(found, { status: 200, body: { sub: carol.userId } });
-  for (const token of [carol.token, 'guessed', '']) {
+  assert.deepEqual(found, { status: 200, body: { sub: olga.userId } });
+  for (const token of [olga.token, 'guessed', '']) {
     const { status, body } = await lookUp(`?access_token=${token}`);
     assert.deepEqual([status, at(body, 'errcode')], [401, 'M_UNKNOWN_TOKEN']);
   }
