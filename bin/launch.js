@@ -36,7 +36,9 @@ export async function launch(program, script) {
  */
 function tune(script) {
   const isTuned = process.execArgv.some((flag) => flag.startsWith('--max-semi-space-size'));
-  if (isTuned || process.execve === undefined || process.platform === 'win32') return;
+  // A profiler's timer outlives the start over, and would end the process.
+  const isProfiled = `${process.execArgv} ${process.env['NODE_OPTIONS']}`.includes('--cpu-prof');
+  if (isTuned || isProfiled || process.execve === undefined || process.platform === 'win32') return;
   const env = { MALLOC_ARENA_MAX: '2', ...process.env };
   const bounds = [`--max-semi-space-size=${SEMI_SPACE_MB}`, `--heap-growing-percent=${HEAP_GROWING_PERCENT}`];
   const flags = [...process.execArgv, ...bounds];

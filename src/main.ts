@@ -4,5 +4,7 @@
 import { runCli } from './cli/program.ts';
 
 export async function main(program: 'hammerhead' | 'hammerheadctl', options: readonly string[]): Promise<void> {
-  process.exitCode = await runCli(program === 'hammerheadctl' ? ['admin', ...options] : options);
+  // Whoever says `hammerheadctl admin` means the same.
+  const isShort = program === 'hammerheadctl' && options[0] !== 'admin';
+  process.exitCode = await runCli(isShort ? ['admin', ...options] : options);
 }

@@ -49,9 +49,9 @@ async function insertEvents(client: Client, { roomId, number, serverName, events
     `insert into events (event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts, writer_id,
        position, state_before, state_after, pdu)
      select $1::bigint + n, id, $2, type, state_key, sender, 10 + n, 1700000000000 + n, 1, w.position + n,
-       -- That of the last member for the messages: what the room's own actor would have given them.
-       case when n <= $4::bigint then h.state_snapshot else $1::bigint end,
-       case when n <= $4::bigint then h.state_snapshot else $1::bigint end,
+       -- One after another for the members, and that of the last for the messages: as the room's own actor gives them.
+       case when n = 1 then h.state_snapshot when n <= $4::bigint then $1::bigint + n - 1 else $1::bigint end,
+       case when n < $4::bigint then $1::bigint + n else $1::bigint end,
        jsonb_build_object('auth_events', '[]'::jsonb, 'content', content, 'depth', 10 + n, 'origin_server_ts',
          1700000000000 + n, 'prev_events', '[]'::jsonb, 'room_id', $2::text, 'sender', sender, 'type', type)::text
      from generate_series(1, $3::bigint) n, stream_writers w, room_heads h,

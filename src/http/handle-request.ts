@@ -6,6 +6,7 @@
  * so no token gets into the log.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
@@ -16,6 +17,7 @@ import type { Authenticator } from './authenticate.ts';
 import type { ReadBody } from './body.ts';
 import { type AddressSource, rateLimitKey } from './client-address.ts';
 import type { Endpoint, RequestContext, Requester } from './endpoint.ts';
+import { isLargeText, streamText } from './large-text.ts';
 import type { RateLimiter } from './rate-limiter.ts';
 import type { Methods, Route } from './routes.ts';
 import type { ServerAuthenticator } from './server-auth.ts';
@@ -209,7 +211,9 @@ export class RequestHandler {
       if (typeof body === 'string' || Buffer.isBuffer(body)) {
         const length = status === 204 || status === 304 ? undefined : { 'content-length': Buffer.byteLength(body) };
         response.writeHead(status, { ...CORS_HEADERS, ...answer.headers, ...length, ...isClosing });
-        response.end(body);
+        // A client that goes away ends it, and that is all.
+        if (isLargeText(body) && request.method !== 'HEAD') pipeline(streamText(body), response, () => undefined);
+        else response.end(body);
       } else {
         response.writeHead(status, { ...CORS_HEADERS, ...answer.headers, ...isClosing });
         // A source that breaks in mid-answer can only be shown to the client by breaking the connection.

@@ -145,8 +145,10 @@ describe('commands', () => {
       assert.match(stdout, new RegExp(`Usage: hammerhead ${command}`));
     }
     assert.match(hammerhead('sevre').stderr, /Did you mean serve\?/);
-    const ctl = spawnSync(process.execPath, [join(BIN, 'hammerheadctl.js'), '--help'], { encoding: 'utf8' });
-    assert.equal(ctl.stdout, hammerhead('admin', '--help').stdout);
+    for (const options of [['--help'], ['admin', '--help']]) {
+      const ctl = spawnSync(process.execPath, [join(BIN, 'hammerheadctl.js'), ...options], { encoding: 'utf8' });
+      assert.equal(ctl.stdout, hammerhead('admin', '--help').stdout);
+    }
   });
 
   test('config schema is JSON and knows every key', () => {
