@@ -43,7 +43,7 @@ import type { Database } from './storage/database.ts';
 import type { Hub } from './streams/hub.ts';
 
 export interface AdministrationOptions
-  extends Pick<AdminApiOptions, 'build' | 'startedAt' | 'isReady' | 'reloadConfig' | 'media'> {
+  extends Pick<AdminApiOptions, 'build' | 'startedAt' | 'isReady' | 'reloadConfig' | 'media' | 'federation'> {
   readonly database: Database;
   readonly clock: Clock;
   readonly random: Random;

@@ -13,6 +13,7 @@ import type { Listener } from './http/server.ts';
 import type { Secret } from './lib/logger.ts';
 import type { MediaOptions } from './media/media.ts';
 import type { JsonObject } from './protocol/pdu.ts';
+import type { FederationSettings } from './server-federation.ts';
 
 /** The configuration that holds now. */
 export interface Live {
@@ -111,6 +112,11 @@ export function secretOption<Name extends string>(
 ): { readonly [N in Name]?: string } {
   // The one property that the type allows.
   return secret === undefined ? {} : ({ [name]: secret.reveal() } as { readonly [N in Name]?: string });
+}
+
+export async function federationSettings({ federation }: Config): Promise<FederationSettings> {
+  const { certificates } = federation;
+  return { ...federation, certificates: certificates === undefined ? [] : [await readFile(certificates, 'utf8')] };
 }
 
 export function wellKnown({ wellKnown: { client, server } }: Config): WellKnownOptions {

@@ -2,7 +2,6 @@
  * The only composition root: everything is made here, in order, each part given exactly what it uses, and closed in the
  * opposite order: first no more requests, then what waits is committed, last the database.
  */
-import { join } from 'node:path';
 import { createAccountData } from './accounts/account-data.ts';
 import { createAccounts } from './accounts/accounts.ts';
 import { createLastSeen } from './accounts/last-seen.ts';
@@ -39,8 +38,9 @@ import { versionsEndpoints } from './api/client/versions.ts';
 import { createVoipEndpoints } from './api/client/voip.ts';
 import { wellKnownEndpoints } from './api/client/well-known.ts';
 import { whoamiEndpoints } from './api/client/whoami.ts';
+import { federationEndpoints } from './api/federation/federation-api.ts';
+import { openIdUserInfoEndpoints } from './api/federation/openid.ts';
 import { type Config, loadConfig } from './config/load.ts';
-import { loadOrCreateSigningKey, loadSigningKey } from './config/signing-key.ts';
 import { createRoomEngine } from './engine/room-engine.ts';
 import { createVisibility } from './engine/visible-events.ts';
 import { createReceipts } from './ephemeral/receipts.ts';
@@ -54,18 +54,20 @@ import { loadBuildInfo } from './lib/build-info.ts';
 import { systemClock } from './lib/clock.ts';
 import { forEachLimited } from './lib/limited-concurrency.ts';
 import type { Logger } from './lib/logger.ts';
-import { createMetrics, DURATION_BUCKETS, listenForMetrics, type Metrics } from './lib/metrics.ts';
+import { createMetrics, DURATION_BUCKETS, listenForMetrics } from './lib/metrics.ts';
 import { secureRandom } from './lib/random.ts';
 import { createMedia } from './media/media.ts';
 import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
-import type { SigningKey } from './protocol/signing.ts';
 import { withMovedRoom } from './rooms/direct-rooms.ts';
 import { createRooms } from './rooms/rooms.ts';
 import { createSearchIndex } from './rooms/search-index.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
 import { createAdministration } from './server-admin.ts';
+import { claimIdentity, createCommitter, measureDatabase, openConfigured, WRITER_ID } from './server-data.ts';
+import { createFederation, createFederationTraffic } from './server-federation.ts';
 import {
+  federationSettings,
   type Live,
   loginWellKnown,
   mediaSettings,
@@ -78,11 +80,8 @@ import {
 } from './server-options.ts';
 import { createPush } from './server-push.ts';
 import { loadAccountByLocalpart } from './storage/accounts.ts';
-import { type OpenDatabase, openDatabase } from './storage/open-database.ts';
-import { loadWriterPosition, saveWriterPosition } from './storage/rooms.ts';
-import { claimServerIdentity, loadServerIdentity } from './storage/server-identity.ts';
-import { Committer } from './streams/committer.ts';
-import { createHub, type Hub } from './streams/hub.ts';
+import { loadWriterPosition } from './storage/rooms.ts';
+import { createHub } from './streams/hub.ts';
 import { createIgnoredUsers } from './sync/ignored-users.ts';
 import { createSync } from './sync/sync.ts';
 
@@ -104,8 +103,6 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-/** This process's streams; other nodes of a cluster will have other ids. */
-const WRITER_ID = 1;
 /** Rooms kept in memory, by estimate: some 3,000 rooms of 50 members. */
 const MAX_ROOM_BYTES = 96 * 1024 * 1024;
 /** Users whose settings are copied at the same time when a room is upgraded. */
@@ -117,7 +114,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const clock = systemClock;
   const random = secureRandom;
   const metrics = createMetrics();
-  const opened = stack.use(await open(config, logger));
+  const opened = stack.use(await openConfigured(config, logger));
   const { database } = opened;
   const serverName = parseServerName(config.serverName);
   if (serverName === undefined) throw new Error('the configuration was checked');
@@ -134,6 +131,18 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       serverName,
       signingKey,
       maxRoomBytes: MAX_ROOM_BYTES,
+    }),
+  );
+  const build = await loadBuildInfo();
+  const federation = stack.use(
+    await createFederation({
+      settings: await federationSettings(config),
+      database,
+      clock,
+      logger: logger.child({ module: 'federation' }),
+      serverName,
+      signingKey,
+      userAgent: build.short,
     }),
   );
   const visibility = createVisibility({ engine, database });
@@ -157,6 +166,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     defaultVersion,
     loadProfile,
     isAdmin,
+    remoteDirectory: federation.directory,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, async (userId) => {
         await roomSettings.copy(userId, move);
@@ -168,8 +178,10 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     hub,
   });
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
+  const traffic = stack.use(
+    await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
+  );
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
-  const build = await loadBuildInfo();
   const shared = { config, database, hub, committer, engine, clock, logger, serverName };
   const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
   const sync = stack.use(createSync({ ...push, database, engine, visibility, typing, hub, committer, clock, logger }));
@@ -236,6 +248,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
         return changed;
       },
       media: media.admin,
+      federation: traffic.admin,
       database,
       clock,
       random,
@@ -273,7 +286,8 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ...passwordEndpoints({ ...accounts, deactivation }),
     ...thirdPartyIdEndpoints(),
     ...openIdEndpoints({ ...accounts, serverName }),
-    ...profileEndpoints({ profiles }),
+    ...openIdUserInfoEndpoints(accounts),
+    ...profileEndpoints({ profiles, fetchRemoteProfile: federation.fetchRemoteProfile }),
     ...roomEndpoints(administration.clientRooms),
     ...createSyncEndpoints({ sync }),
     ...createFilterEndpoints(sync),
@@ -293,6 +307,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       random,
     }),
     ...administration.endpoints,
+    ...(federation.isEnabled ? federationEndpoints({ ...federation, ...rooms, profiles, version: build.version }) : []),
     ...mediaEndpoints(media),
     ...mediaUploadEndpoints(media),
     ...mediaPreviewEndpoints(media),
@@ -301,6 +316,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     endpoints,
     listeners: await Promise.all(config.listeners.map(readListener)),
     authenticator,
+    serverAuthenticator: traffic.requestAuth,
     rateLimiter,
     logger: logger.child({ module: 'http' }),
     clock,
@@ -321,66 +337,4 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     reload,
     stop: () => resources.disposeAsync(),
   };
-}
-
-function open(config: Config, logger: Logger): Promise<OpenDatabase> {
-  const { maxOpenConnections, maxIdleConnections, maxOpenLifetime, maxIdleLifetime } = config.database;
-  return openDatabase({
-    url: config.database.url?.reveal(),
-    dataDir: config.dataDir,
-    pool: { maxOpenConnections, maxIdleConnections, maxOpenLifetime, maxIdleLifetime },
-    logger: logger.child({ module: 'database' }),
-    // Whoever lost the database to another server must not go on: this ends the process in good order.
-    onReplaced: (cause) => {
-      throw cause;
-    },
-  });
-}
-
-async function claimIdentity(config: Config, { database }: OpenDatabase): Promise<SigningKey> {
-  const path = join(config.dataDir, 'signing.key');
-  const isNew = (await loadServerIdentity(database)) === undefined;
-  const key = isNew ? await loadOrCreateSigningKey(path, secureRandom) : await loadSigningKey(path);
-  const identity = { serverName: config.serverName, signingKeyId: key.keyId, signingPublicKey: key.publicKey };
-  await claimServerIdentity(database, identity, systemClock.now());
-  return key;
-}
-
-interface CommitterParts {
-  readonly opened: OpenDatabase;
-  readonly hub: Hub;
-  readonly metrics: Metrics;
-}
-
-async function createCommitter({ opened, hub, metrics }: CommitterParts): Promise<Committer> {
-  const { database, pipeline } = opened;
-  const units = metrics.histogram({
-    name: 'commit_batch_units',
-    help: 'Units of work that one COMMIT took together',
-    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
-  });
-  const failures = metrics.counter({ name: 'commit_failures_total', help: 'Transactions that were rolled back' });
-  return new Committer({
-    pipeline,
-    writerId: WRITER_ID,
-    position: await loadWriterPosition(database, WRITER_ID),
-    loadPosition: () => loadWriterPosition(database, WRITER_ID),
-    savePosition: saveWriterPosition,
-    publish: (batch) => hub.publish(batch),
-    clock: systemClock,
-    onBatch(batch) {
-      units.observe({}, batch.units);
-      if (batch.failed) failures.increment({});
-    },
-  });
-}
-
-function measureDatabase(metrics: Metrics, { database, pipeline }: OpenDatabase): void {
-  const { stats } = pipeline;
-  const gauge = (name: string, help: string, read: () => number): void => metrics.gauge({ name, help, read });
-  gauge('database_connections_open', 'Connections of the pool', () => database.stats.open);
-  gauge('database_connections_idle', 'Connections of the pool that nobody uses', () => database.stats.idle);
-  gauge('database_waiting', 'Requests that wait for a connection of the pool', () => database.stats.waiting);
-  gauge('database_statements', 'Statements since the start, outside the committer', () => database.stats.statements);
-  gauge('database_commit_statements', "The committer's statements since the start", () => stats.statements);
 }

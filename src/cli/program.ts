@@ -52,6 +52,7 @@ export function createProgram(): Command {
   addServe(program);
   addConfigCommands(program.command('config').description('check, write and describe the configuration file'));
   addDatabaseCommands(program.command('db').description('look after the database'));
+  addKeyCommands(program.command('keys').description('the signing keys that other servers know this one by'));
   addDoctor(program);
   addMediaCommands(program.command('media').description('look after stored media'));
   addBackup(program);
@@ -120,6 +121,21 @@ function addDatabaseCommands(db: Command): void {
     .addOption(configOption())
     .action(async ({ config }: ConfigOptions) => (await import('./database.ts')).printStatus(config));
   addExamples(status, ['hammerhead db status']);
+}
+
+function addKeyCommands(keys: Command): void {
+  const list = keys
+    .command('list')
+    .description('print the current key and the former ones')
+    .addOption(configOption())
+    .action(async ({ config }: ConfigOptions) => (await import('./keys.ts')).listKeys(config));
+  addExamples(list, ['hammerhead keys list']);
+  const rotate = keys
+    .command('rotate')
+    .description('make a new signing key while the server is stopped; what the old one signed stays valid')
+    .addOption(configOption())
+    .action(async ({ config }: ConfigOptions) => (await import('./keys.ts')).rotateKey(config));
+  addExamples(rotate, ['hammerhead keys rotate']);
 }
 
 function addDoctor(program: Command): void {

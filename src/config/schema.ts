@@ -145,6 +145,29 @@ export const schema = section('', {
       { example: 'matrix.example.org:443' },
     ),
   }),
+  federation: section('Talking with other servers.', {
+    enabled: value(is.boolean, 'Whether to talk with other servers at all.', { default: true }),
+    allow: value(is.listOf(is.serverGlob), 'Globs of server names that are talked with; empty for all.', {
+      default: [],
+    }),
+    deny: value(is.listOf(is.serverGlob), 'Globs of server names that are never talked with.', { default: [] }),
+    allowed_networks: value(is.listOf(is.network), 'Networks where servers may be although they are not public.', {
+      default: [],
+    }),
+    denied_networks: value(is.listOf(is.network), 'Networks where no server is looked for although they are public.', {
+      default: [],
+    }),
+    certificates: optional(
+      is.path,
+      'PEM file with authorities whose certificates are accepted besides those that the system trusts.',
+      { example: './authorities.pem' },
+    ),
+    trusted_key_servers: value(
+      is.listOf(is.serverName),
+      'Servers that are believed about the signing keys of servers that cannot be asked any more. Without any, what servers that are gone have signed cannot be checked, and rooms with a history may be impossible to join.',
+      { default: ['matrix.org'] },
+    ),
+  }),
   media_repo: section('Uploaded files.', {
     root_path: optional(is.path, 'Where they are stored.', {
       example: './data/media',

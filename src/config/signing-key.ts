@@ -5,7 +5,7 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { OperatorError } from '../lib/operator-error.ts';
 import type { Random } from '../lib/random.ts';
@@ -20,7 +20,7 @@ export class SigningKeyError extends OperatorError {}
 
 /** Reads the key, or makes it where there is none. */
 export async function loadOrCreateSigningKey(path: string, random: Random): Promise<SigningKey> {
-  const made = createSigningKey(random.bytes(SEED_BYTES), random.alphanumeric(VERSION_LENGTH));
+  const made = makeSigningKey(random);
   await mkdir(dirname(path), { recursive: true });
   try {
     await writeFile(path, made.format(), { flag: 'wx', mode: 0o600, flush: true });
@@ -42,6 +42,19 @@ export async function loadSigningKey(path: string): Promise<SigningKey> {
     );
   });
   return readSigningKey(text, path);
+}
+
+export function makeSigningKey(random: Random): SigningKey {
+  return createSigningKey(random.bytes(SEED_BYTES), random.alphanumeric(VERSION_LENGTH));
+}
+
+/** Puts the key in the place of the one in the file: at once, and for good even if the power fails right after. */
+export async function replaceSigningKey(path: string, key: SigningKey): Promise<void> {
+  const prepared = `${path}.new`;
+  await writeFile(prepared, key.format(), { mode: 0o600, flush: true });
+  await rename(prepared, path);
+  await using folder = await open(dirname(path));
+  await folder.sync();
 }
 
 /** The key in a file's text: `ed25519 VERSION SEED`, the seed in unpadded base64. */

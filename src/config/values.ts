@@ -134,6 +134,11 @@ export const hostGlob = textMatching('a host name, with * for any characters', (
   /^[0-9A-Za-z.*?-]{1,255}$/.test(text),
 );
 
+/** A server name with `*` and `?`, and maybe a port. */
+export const serverGlob = textMatching('a server name, with * for any characters', (text) =>
+  /^[0-9A-Za-z.*?:[\]-]{1,255}$/.test(text),
+);
+
 /** Longer names would not fit into a user id of 255 bytes with a localpart and its signs. */
 const MAX_SERVER_NAME_LENGTH = 230;
 

@@ -1,7 +1,7 @@
 /**
  * Accepts an event that does not follow all forward extremities: it opens a fork, lengthens one or heals it. The current
  * state becomes what the states after the forward extremities resolve to, and only the difference is written and told:
- * as changes of the state, right behind the event (docs/adr/0012-forks.md).
+ * as changes of the state, right behind the event (docs/adr/0013-forks.md).
  *
  * https://spec.matrix.org/v1.19/server-server-api/#room-state-resolution
  */

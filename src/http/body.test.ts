@@ -12,6 +12,7 @@ async function read(text: string, strictNumbers: boolean): Promise<unknown> {
   const outcome = Promise.withResolvers<unknown>();
   await using server = createServer((incoming, response) => {
     reader(incoming)
+      .then(({ value }) => value)
       .catch((error: unknown) => (error instanceof MatrixError ? error.errcode : error))
       .then(outcome.resolve, outcome.reject)
       .finally(() => response.end());

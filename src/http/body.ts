@@ -8,7 +8,7 @@ import type { IncomingMessage } from 'node:http';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { type ErrorCode, MatrixError } from '../protocol/errors.ts';
-import { hasOddNumbers, parseJson } from '../protocol/strict-json.ts';
+import { hasOddNumbers, type OddNumbers, parseJson, parseJsonWithOddNumbers } from '../protocol/strict-json.ts';
 
 /** Room for an event of 64 KiB whose text is escaped, with a margin; endpoints that carry more say so. */
 export const DEFAULT_BODY_LIMIT = 512 * 1024;
@@ -16,7 +16,18 @@ export const DEFAULT_BODY_LIMIT = 512 * 1024;
 /** For a body of JSON to arrive: a megabyte at modem speed. */
 const BODY_TIMEOUT_MS = 180_000;
 
-export type BodyReader = (request: IncomingMessage) => Promise<unknown>;
+export interface ReadBody {
+  /** What the endpoint's handler gets. */
+  readonly value: unknown;
+  /** As it came; empty where it was not read here. */
+  readonly raw: Buffer;
+  /** Of bodies that servers sign: they may carry events, whose room versions say what to do about such numbers. */
+  readonly oddNumbers: OddNumbers;
+}
+
+export type BodyReader = (request: IncomingMessage) => Promise<ReadBody>;
+
+export const NO_ODD_NUMBERS: OddNumbers = new Set();
 
 export interface BodyOptions {
   readonly schema: TSchema;
@@ -25,6 +36,8 @@ export interface BodyOptions {
   readonly allowNul?: boolean;
   readonly missingKey?: ErrorCode;
   readonly strictNumbers?: boolean;
+  /** Another server's request: strings and numbers are judged event by event, so that one does not spoil the others. */
+  readonly isSigned?: boolean;
 }
 
 /** Makes the reader for one endpoint's bodies. */
@@ -34,15 +47,22 @@ export function compileBody(options: BodyOptions): BodyReader {
   return async (request) => {
     checkMediaType(request.headers['content-type']);
     const raw = await readBytes(request, bodyLimit);
-    const body = raw.length === 0 && options.emptyBody === true ? {} : parseJson(raw);
+    const { value: body, oddNumbers } = parse(raw, options);
     if (options.strictNumbers === true && hasOddNumbers(raw)) {
       throw new MatrixError('M_BAD_JSON', 'Numbers must be integers within 2^53 - 1 of zero, written as such');
     }
     // Only an escape can put these into a string.
-    if (raw.includes('\\u')) checkStrings(body, options.allowNul === true);
-    if (validator.Check(body)) return body;
+    if (options.isSigned !== true && raw.includes('\\u')) checkStrings(body, options.allowNul === true);
+    if (validator.Check(body)) return { value: body, raw, oddNumbers };
     throw describeMismatch(validator.Errors(body)[0], options.missingKey);
   };
+}
+
+function parse(raw: Buffer, options: BodyOptions): Pick<ReadBody, 'value' | 'oddNumbers'> {
+  if (raw.length === 0 && options.emptyBody === true) return { value: {}, oddNumbers: NO_ODD_NUMBERS };
+  return options.isSigned === true
+    ? parseJsonWithOddNumbers(raw)
+    : { value: parseJson(raw), oddNumbers: NO_ODD_NUMBERS };
 }
 
 /** Walks parsed JSON, whose depth the parser has bounded. */

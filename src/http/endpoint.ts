@@ -11,9 +11,10 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Logger } from '../lib/logger.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
-import type { UserId } from '../protocol/ids.ts';
+import type { ServerName, UserId } from '../protocol/ids.ts';
+import type { OddNumbers } from '../protocol/strict-json.ts';
 import { Answer, answer } from './answer.ts';
-import { type BodyReader, compileBody } from './body.ts';
+import { type BodyReader, compileBody, NO_ODD_NUMBERS, type ReadBody } from './body.ts';
 import { compileParams } from './params.ts';
 import { compileQuery } from './query.ts';
 import type { RateLimitFamily } from './rate-limiter.ts';
@@ -24,9 +25,9 @@ export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE' | 'PATCH';
 /**
  * `optional` gives the requester where there is a token. `admin` re-reads the account, so that a demotion counts at once,
  * and answers whoever is no administrator, or nobody at all, with 403; `admin-or-psk` also takes the pre-shared secret,
- * which comes without a requester.
+ * which comes without a requester. `server` is a request that another server signed: its name is the requester.
  */
-export type Auth = 'none' | 'optional' | 'user' | 'admin' | 'admin-or-psk';
+export type Auth = 'none' | 'optional' | 'user' | 'admin' | 'admin-or-psk' | 'server';
 
 /** Whose token came with the request. There is no admin flag here, since this is cached: declare `auth: 'admin'`. */
 export interface Requester {
@@ -57,6 +58,8 @@ export interface EndpointRequest<Params, Query, Body, Asking> extends RequestCon
   readonly params: Params;
   readonly query: Query;
   readonly body: Body;
+  /** The parts of a server's body that hold numbers which canonical JSON does not know; empty for all others. */
+  readonly oddNumbers: OddNumbers;
   readonly requester: Asking;
 }
 
@@ -64,7 +67,9 @@ type RequesterOf<A extends Auth> = A extends 'none'
   ? undefined
   : A extends 'optional' | 'admin-or-psk'
     ? Requester | undefined
-    : Requester;
+    : A extends 'server'
+      ? ServerName
+      : Requester;
 
 type ParamNames<P extends string> = P extends `${string}{${infer Name}}${infer Rest}` ? Name | ParamNames<Rest> : never;
 type ParamRecord<P extends string> = P extends string ? Readonly<Record<ParamNames<P>, string>> : never;
@@ -147,8 +152,10 @@ export interface Exchange {
   readonly path: string;
   readonly rawParams: readonly string[];
   readonly rawQuery: Readonly<Record<string, unknown>>;
-  readonly body: unknown;
+  readonly body: ReadBody | undefined;
   readonly requester: Requester | undefined;
+  /** The server that signed the request. */
+  readonly origin: ServerName | undefined;
 }
 
 export function defineEndpoint<
@@ -174,18 +181,25 @@ export function defineEndpoint<
     bodySchema,
     spec: declaration.spec,
     onOutcome: declaration.onOutcome,
-    readBody: body === RAW_BODY ? readRawBody : bodySchema && compileBody({ ...declaration, schema: bodySchema }),
-    run({ context, path, rawParams, rawQuery, body, requester }) {
+    readBody:
+      body === RAW_BODY
+        ? readRawBody
+        : bodySchema && compileBody({ ...declaration, schema: bodySchema, isSigned: auth === 'server' }),
+    run({ context, path, rawParams, rawQuery, body: read, ...asking }) {
       const params = readParams(path, rawParams);
       const query = readQuery(rawQuery);
+      const requester = asking.origin ?? asking.requester;
+      const { value: body, oddNumbers } = read ?? NO_BODY;
       // The one cast of the HTTP layer: the compiled checks above and the server's authentication have just established
       // what the declaration's types say, which the compiler cannot follow through the schemas.
-      const request = new BoundRequest(context, { params, query, body, requester }) as unknown as Request;
+      const request = new BoundRequest(context, { params, query, body, oddNumbers, requester }) as unknown as Request;
       const result = declaration.handle(request);
       return result instanceof Promise ? result.then(toAnswer) : toAnswer(result);
     },
   };
 }
+
+const NO_BODY = { value: undefined, oddNumbers: NO_ODD_NUMBERS } as const;
 
 /** Every route that the endpoints answer, in the order of their paths. */
 export function listRoutes(endpoints: readonly Endpoint[]): readonly { path: string; endpoint: Endpoint }[] {
@@ -198,22 +212,29 @@ function toAnswer(result: Result): Answer {
   return result instanceof Answer ? result : answer(200, result);
 }
 
+interface ParsedRequest {
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly body: unknown;
+  readonly oddNumbers: OddNumbers;
+  readonly requester: Requester | ServerName | undefined;
+}
+
 /** The context's logger and signal are made on first use, so they are passed on as getters. */
 class BoundRequest {
   readonly params: unknown;
   readonly query: unknown;
   readonly body: unknown;
-  readonly requester: Requester | undefined;
+  readonly oddNumbers: OddNumbers;
+  readonly requester: Requester | ServerName | undefined;
   readonly #context: RequestContext;
 
-  constructor(
-    context: RequestContext,
-    parsed: { params: unknown; query: unknown; body: unknown; requester: Requester | undefined },
-  ) {
+  constructor(context: RequestContext, parsed: ParsedRequest) {
     this.#context = context;
     this.params = parsed.params;
     this.query = parsed.query;
     this.body = parsed.body;
+    this.oddNumbers = parsed.oddNumbers;
     this.requester = parsed.requester;
   }
   get requestId(): string {

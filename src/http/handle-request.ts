@@ -11,13 +11,16 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
 import { MatrixError } from '../protocol/errors.ts';
+import type { ServerName } from '../protocol/ids.ts';
 import { Answer, type AnswerHeaders, errorAnswer } from './answer.ts';
 import type { Authenticator } from './authenticate.ts';
+import type { ReadBody } from './body.ts';
 import { type AddressSource, rateLimitKey } from './client-address.ts';
 import type { Endpoint, RequestContext, Requester } from './endpoint.ts';
 import { isLargeText, streamText } from './large-text.ts';
 import type { RateLimiter } from './rate-limiter.ts';
 import type { Methods, Route } from './routes.ts';
+import type { ServerAuthenticator } from './server-auth.ts';
 
 export interface RequestSummary {
   readonly method: string;
@@ -31,6 +34,8 @@ export interface RequestSummary {
 
 export interface RequestHandlerOptions {
   readonly authenticator: Pick<Authenticator, 'authenticate'> & Partial<Pick<Authenticator, 'onForgotten'>>;
+  /** For endpoints with auth `server`. */
+  readonly serverAuthenticator?: ServerAuthenticator | undefined;
   readonly rateLimiter: RateLimiter;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -142,6 +147,7 @@ export class RequestHandler {
 
   async #answer(endpoint: Endpoint, path: string, routed: RoutedRequest, context: Context): Promise<Answer> {
     if (this.#isStopping) throw STOPPING;
+    if (endpoint.auth === 'server') return this.#answerServer(endpoint, path, routed, context);
     const { request, params, query } = routed;
     const { authenticator, rateLimiter } = this.#options;
     let requester: Requester | undefined;
@@ -157,9 +163,10 @@ export class RequestHandler {
     if (endpoint.rateLimit !== undefined) {
       rateLimiter.take(endpoint.rateLimit, requester?.userId ?? rateLimitKey(context.ip));
     }
-    const body = endpoint.readBody === undefined ? undefined : await endpoint.readBody(request);
-    context.seen.body = body;
-    const result = await endpoint.run({ context, path, rawParams: params, rawQuery: query, body, requester });
+    const body = await readBody(endpoint, request);
+    context.seen.body = body?.value;
+    const exchange = { context, path, rawParams: params, rawQuery: query, body, requester, origin: undefined };
+    const result = await endpoint.run(exchange);
     // The token was good when the request came; the answer goes to whoever it belongs to now.
     try {
       if (context.isRevoked) await authenticate();
@@ -168,6 +175,19 @@ export class RequestHandler {
       throw cause;
     }
     return result;
+  }
+
+  /** A signature covers the body too: the header is judged first, as far as it goes, then the body is read. */
+  async #answerServer(endpoint: Endpoint, path: string, routed: RoutedRequest, context: Context): Promise<Answer> {
+    const { request, params, query } = routed;
+    const { serverAuthenticator, rateLimiter } = this.#options;
+    if (serverAuthenticator === undefined) throw new Error('an endpoint for servers, and nobody to check them');
+    const claim = serverAuthenticator.begin(request.headersDistinct['authorization'] ?? []);
+    const body = await readBody(endpoint, request);
+    const origin = await claim.verify({ method: request.method ?? '', uri: request.url ?? '', body });
+    context.origin = origin;
+    if (endpoint.rateLimit !== undefined) rateLimiter.take(endpoint.rateLimit, origin);
+    return endpoint.run({ context, path, rawParams: params, rawQuery: query, body, requester: undefined, origin });
   }
 
   #answerError(context: Context, cause: unknown): Answer {
@@ -212,10 +232,15 @@ export class RequestHandler {
     this.#log(context, { method, route, status, errcode: answer.errcode, took: Math.round(took * 1000) / 1000 });
   }
 
-  #log({ requestId, ip, request }: Context, summary: RequestSummary): void {
+  #log({ requestId, ip, request, origin }: Context, summary: RequestSummary): void {
     const path = request.url?.split('?', 1)[0];
-    this.#options.logger.info({ requestId, path, ip, ...summary }, 'request');
+    const server = origin === undefined ? undefined : { server: origin };
+    this.#options.logger.info({ requestId, path, ip, ...server, ...summary }, 'request');
   }
+}
+
+function readBody(endpoint: Endpoint, request: IncomingMessage): Promise<ReadBody> | undefined {
+  return endpoint.readBody?.(request);
 }
 
 /** An answer that nobody gets must not keep its file open. */
@@ -244,6 +269,8 @@ class Context implements RequestContext {
   readonly response: ServerResponse;
   readonly requestId: string;
   readonly startedAt: number;
+  /** The server that signed the request, once that is proved. */
+  origin: ServerName | undefined;
   readonly seen: Seen = { requester: undefined, isAuthenticated: false, body: undefined };
   readonly #parts: ContextParts;
   #ip: string | undefined;

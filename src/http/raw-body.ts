@@ -7,6 +7,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { MatrixError } from '../protocol/errors.ts';
+import { NO_ODD_NUMBERS, type ReadBody } from './body.ts';
 
 /** Stands in the place of a body schema. */
 export const RAW_BODY = 'raw';
@@ -22,10 +23,11 @@ export interface RawBody {
   readonly chunks: AsyncIterable<Buffer>;
 }
 
-export function readRawBody(request: IncomingMessage): Promise<RawBody> {
+export function readRawBody(request: IncomingMessage): Promise<ReadBody> {
   const { 'content-type': contentType, 'content-length': length } = request.headers;
   const contentLength = length === undefined ? undefined : Number(length);
-  return Promise.resolve({ contentType, contentLength, chunks: readChunks(request) });
+  const value: RawBody = { contentType, contentLength, chunks: readChunks(request) };
+  return Promise.resolve({ value, raw: Buffer.alloc(0), oddNumbers: NO_ODD_NUMBERS });
 }
 
 async function* readChunks(request: IncomingMessage): AsyncGenerator<Buffer> {

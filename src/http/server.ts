@@ -22,6 +22,7 @@ import type { Endpoint } from './endpoint.ts';
 import { RequestHandler, type RequestSummary } from './handle-request.ts';
 import type { RateLimiter } from './rate-limiter.ts';
 import { groupByShape } from './routes.ts';
+import type { ServerAuthenticator } from './server-auth.ts';
 
 export type Listener =
   | {
@@ -36,6 +37,8 @@ export interface HttpServerOptions {
   /** TLS certificates and keys as PEM text. */
   readonly listeners: readonly Listener[];
   readonly authenticator: Pick<Authenticator, 'authenticate'>;
+  /** Where other servers are answered too. */
+  readonly serverAuthenticator?: ServerAuthenticator | undefined;
   readonly rateLimiter: RateLimiter;
   readonly logger: Logger;
   readonly clock: Clock;

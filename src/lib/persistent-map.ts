@@ -63,6 +63,11 @@ export class PersistentMap<V> implements Iterable<Entry<V>> {
     return new PersistentMap(deleteIn(this.#root, key, hashOf(key)), this.size - 1);
   }
 
+  /** What differs from another map of the same family, at the cost of what the two do not share. */
+  changesSince(before: PersistentMap<V>): Iterable<Change<V>> {
+    return differences(before.#root, this.#root);
+  }
+
   *values(): IterableIterator<V> {
     for (const [, value] of this) yield value;
   }
@@ -74,6 +79,37 @@ export class PersistentMap<V> implements Iterable<Entry<V>> {
       else for (const child of node.children) if (child !== undefined) open.push(child);
     }
   }
+}
+
+export interface Change<V> {
+  readonly key: string;
+  readonly before: V | undefined;
+  readonly after: V | undefined;
+}
+
+function* differences<V>(before: Node<V> | undefined, after: Node<V> | undefined): Generator<Change<V>> {
+  if (before === after) return;
+  if (isBranch(before) && isBranch(after)) {
+    for (let index = 0; index <= MASK; index++) yield* differences(before.children[index], after.children[index]);
+    return;
+  }
+  const old = new Map(entriesOf(before));
+  for (const [key, value] of entriesOf(after)) {
+    const known = old.get(key);
+    old.delete(key);
+    if (known !== value) yield { key, before: known, after: value };
+  }
+  for (const [key, value] of old) yield { key, before: value, after: undefined };
+}
+
+function isBranch<V>(node: Node<V> | undefined): node is Branch<V> {
+  return node !== undefined && 'children' in node;
+}
+
+function* entriesOf<V>(node: Node<V> | undefined): Generator<Entry<V>> {
+  if (node === undefined) return;
+  if ('entries' in node) yield* node.entries;
+  else for (const child of node.children) yield* entriesOf(child);
 }
 
 interface Place {

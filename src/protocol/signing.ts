@@ -78,6 +78,16 @@ export function verifyJson(value: JsonObject, { serverName, keyId, publicKey }: 
   }
 }
 
+/** The signatures that a server put on the object, by key id. */
+export function signaturesBy(value: JsonObject, serverName: string): readonly (readonly [string, string])[] {
+  const { signatures } = value;
+  const ofServer = isObject(signatures) && Object.hasOwn(signatures, serverName) ? signatures[serverName] : undefined;
+  if (!isObject(ofServer)) return [];
+  return Object.entries(ofServer).flatMap(([keyId, signature]) =>
+    typeof signature === 'string' ? [[keyId, signature] as const] : [],
+  );
+}
+
 /** Whether the event carries this key's valid signature. Never throws. */
 export function verifyEventSignature(pdu: Pdu, version: RoomVersion, verifying: Verifying): boolean {
   return verifyJson(redactPdu(pdu, version), verifying);
@@ -93,7 +103,8 @@ export function encodeBase64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64').replace(/=+$/, '');
 }
 
-function signedText(value: JsonObject): string {
+/** What signatures of the object cover: canonical JSON; throws where it has no such form. */
+export function signedText(value: JsonObject): string {
   const { signatures: _signatures, unsigned: _unsigned, ...rest } = value;
   return encodeCanonicalJson(rest);
 }
@@ -104,7 +115,8 @@ function verifyText(text: string, signature: string, publicKey: string): boolean
   return key !== undefined && bytes !== undefined && verify(null, Buffer.from(text), key, bytes);
 }
 
-function toPublicKey(base64: string): KeyObject | undefined {
+/** The key that unpadded base64 of 32 bytes stands for. */
+export function toPublicKey(base64: string): KeyObject | undefined {
   const bytes = decodeBase64(base64);
   if (bytes?.length !== PUBLIC_KEY_BYTES) return undefined;
   return createPublicKey({ key: Buffer.concat([SPKI_PREFIX, bytes]), format: 'der', type: 'spki' });

@@ -86,6 +86,7 @@ async function takeEvent(options: FactTakerOptions, fact: EventFact): Promise<vo
   const { rooms, log, unread, writer } = options;
   const { event, position } = fact;
   if (fact.redacts !== undefined || fact.redacted !== undefined) await takeBack(options, fact);
+  if (event.sidelined === true && !(await isCurrent(rooms, event))) return;
   const start = startOf(event, options.serverName);
   if (start !== undefined) {
     unread.join(start);
@@ -101,6 +102,13 @@ async function takeEvent(options: FactTakerOptions, fact: EventFact): Promise<vo
   log.append({ position, weight: 1, notification });
   writer.addNotification(notification);
   options.onNotified(notification, room);
+}
+
+/** A state event that lost against another one on its fork notifies nobody, and nobody came into the room by it. */
+async function isCurrent(rooms: PushRooms, { event }: TimelineEvent): Promise<boolean> {
+  const { roomId, type, stateKey = '', eventId } = event;
+  const room = rooms.getSnapshot(roomId) ?? (await rooms.loadSnapshot(roomId));
+  return room?.get(type, stateKey)?.eventId === eventId;
 }
 
 /** Where a local user comes into a room, as opposed to changing their profile in it. */

@@ -6,6 +6,8 @@
  */
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
+import type { RemoteAlias, RemoteDirectory } from '../federation/remote-directory.ts';
+import { serversIn } from '../federation/room-servers.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import {
@@ -32,8 +34,10 @@ import { withoutAlias } from './canonical-alias.ts';
 import { isWorldReadable } from './room-access.ts';
 
 export interface Aliases {
-  /** The room that the alias leads to, or M_NOT_FOUND. */
+  /** The room that the alias leads to, or M_NOT_FOUND; aliases of other servers are asked of them. */
   resolve(alias: RoomAlias): Promise<RoomId>;
+  /** The same, with servers that are in the room. */
+  find(alias: RoomAlias): Promise<RemoteAlias>;
   create(actor: Actor, alias: RoomAlias, roomId: RoomId): Promise<void>;
   delete(actor: Actor, alias: RoomAlias): Promise<void>;
   list(actor: Actor, roomId: RoomId): Promise<readonly RoomAlias[]>;
@@ -46,6 +50,8 @@ export interface AliasesOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly serverName: ServerName;
+  /** Asks the alias's own server; undefined where nobody can be asked. */
+  readonly fetchRemoteAlias?: RemoteDirectory['fetchAlias'];
   /** Server administrators may remove any alias and any room from the directory. */
   readonly isAdmin: (userId: UserId) => Promise<boolean>;
 }
@@ -62,13 +68,26 @@ export function createAliases(options: AliasesOptions): Aliases {
 
   async function loadTarget(alias: RoomAlias): Promise<{ roomId: RoomId; creator: UserId }> {
     const target = (await loadAliases(database, [alias])).get(alias);
-    if (target === undefined) throw new MatrixError('M_NOT_FOUND', 'No room has this alias');
+    if (target === undefined) throw noSuchAlias();
     return target;
   }
 
+  async function find(alias: RoomAlias): Promise<RemoteAlias> {
+    if (serverNameOf(alias) !== options.serverName) {
+      const found = await options.fetchRemoteAlias?.(alias);
+      if (found === undefined) throw noSuchAlias();
+      return found;
+    }
+    const { roomId } = await loadTarget(alias);
+    const snapshot = await engine.loadSnapshot(roomId);
+    const others = snapshot === undefined ? [] : serversIn(snapshot);
+    return { roomId, servers: [...new Set([options.serverName, ...others])].slice(0, MAX_SERVERS) };
+  }
+
   return {
+    find,
     async resolve(alias) {
-      return (await loadTarget(alias)).roomId;
+      return (await find(alias)).roomId;
     },
 
     async create(actor, alias, roomId) {
@@ -120,6 +139,13 @@ export function createAliases(options: AliasesOptions): Aliases {
       await setPublished(database, roomId, isPublished);
     },
   };
+}
+
+/** Servers named for a room: whoever joins needs one that answers, not all. */
+const MAX_SERVERS = 50;
+
+function noSuchAlias(): MatrixError {
+  return new MatrixError('M_NOT_FOUND', 'No room has this alias');
 }
 
 function unknownRoom(): MatrixError {

@@ -3,6 +3,7 @@
  */
 import type { RoomEngine } from '../engine/types.ts';
 import { createVisibility } from '../engine/visible-events.ts';
+import type { RemoteDirectory } from '../federation/remote-directory.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
@@ -52,6 +53,8 @@ export interface RoomsOptions {
   readonly loadProfile: LoadProfile;
   readonly isAdmin: (userId: UserId) => Promise<boolean>;
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
+  /** The directories of other servers. */
+  readonly remoteDirectory?: RemoteDirectory;
   readonly searchIndex: SearchIndex;
   readonly ignoredUsers: IgnoredUsers;
   readonly hub: Hub;
@@ -85,6 +88,7 @@ export interface Rooms {
   readonly search: SearchRooms;
   readonly searchUsers: SearchUsers;
   readonly upgrade: UpgradeRoom;
+  readonly remoteDirectory: RemoteDirectory | undefined;
 }
 
 export function createRooms(options: RoomsOptions): Rooms {
@@ -105,7 +109,11 @@ export function createRooms(options: RoomsOptions): Rooms {
     memberships,
     sender: createEventSender(engine),
     setState: withTombstones(createStateSetter({ engine, database, memberships }), options),
-    aliases: createAliases(options),
+    aliases: createAliases({
+      ...options,
+      ...(options.remoteDirectory && { fetchRemoteAlias: options.remoteDirectory.fetchAlias }),
+    }),
+    remoteDirectory: options.remoteDirectory,
     access,
     members: createRoomMembers({ engine, access, database }),
     history,

@@ -8,6 +8,8 @@ import { type Statement, sql } from './sql.ts';
 
 /** By table; each before those that it refers to. */
 const DELETIONS: Readonly<Record<string, (roomId: RoomId) => Statement<never>>> = {
+  federated_rooms: (roomId) => sql`delete from federated_rooms where room_id = ${roomId}`,
+  owed_events: (roomId) => sql`delete from owed_events where room_id = ${roomId}`,
   event_relations: (roomId) => sql`delete from event_relations where room_id = ${roomId}`,
   transaction_ids: (roomId) => sql`delete from transaction_ids where room_id = ${roomId}`,
   current_state: (roomId) => sql`delete from current_state where room_id = ${roomId}`,

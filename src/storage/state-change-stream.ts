@@ -1,7 +1,7 @@
 /**
  * The stream of what state resolution did to rooms: each row is one key of a room's current state, with the event that is
  * current from here on. It lies between the events of the room by its position, so that whoever follows the room's state
- * meets the change at the place where it happened (docs/adr/0012-forks.md).
+ * meets the change at the place where it happened (docs/adr/0013-forks.md).
  */
 import type { RoomId } from '../protocol/ids.ts';
 import type { Transaction } from './database.ts';

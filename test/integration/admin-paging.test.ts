@@ -92,6 +92,12 @@ describe('admin API: pages', () => {
       add: (index) => query`insert into registration_tokens (token, created_at) values (${`t${index}`}, ${index % 4})`,
     },
     {
+      path: '/_hammerhead/v0/admin/federation/destinations',
+      key: ['server_name'],
+      add: (index) => query`
+        insert into destinations (server_name, pending_from, failures) values (${`s${index}.example`}, 1, 0)`,
+    },
+    {
       path: '/_hammerhead/v0/admin/jobs',
       key: ['job_id'],
       add: (index) => query`
@@ -183,8 +189,8 @@ describe('admin API: pages', () => {
   test('foreign tokens are M_INVALID_PARAM', async () => {
     const tokens = ['x', 'bnVsbA', 'WzFd', Buffer.from('["a",1]').toString('base64url'), 'A'.repeat(9000)];
     for (const list of lists) {
-      // Ids of users and rooms are their own tokens.
-      if (list.path.endsWith('members') || list.path.endsWith('blocked-rooms')) continue;
+      // Ids of users and rooms and names of servers are their own tokens.
+      if (/(?:members|blocked-rooms|destinations)$/.test(list.path)) continue;
       const path = list.path.replace('{room_id}', encodeURIComponent(room.roomId)).replace('{user_id}', 'root');
       for (const since of tokens) {
         const answer = await server.request('GET', `${path}?since=${since}${list.query ?? ''}`, {

@@ -206,7 +206,7 @@ describe('admin API: OpenAPI document', () => {
       assert.equal(at(operation, 'summary'), doc.summary);
       assert.equal(
         entriesAt(operation, 'security').length,
-        { none: 0, admin: 1, 'admin-or-psk': 2, user: 1, optional: 0 }[auth],
+        { none: 0, admin: 1, 'admin-or-psk': 2, user: 1, optional: 0, server: 0 }[auth],
       );
       assert.ok(!operationIds.has(at(operation, 'operationId')), String(at(operation, 'operationId')));
       operationIds.add(at(operation, 'operationId'));

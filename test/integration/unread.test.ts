@@ -19,6 +19,7 @@ import {
   state,
   type TestEngine,
 } from '../support/engine.ts';
+import { createScene, EVE } from '../support/remote-scene.ts';
 import { createTestSync, joinedRoom } from '../support/sync.ts';
 
 const THREADS = { room: { timeline: { unread_thread_notifications: true } } };
@@ -383,4 +384,35 @@ test('counts are those of a recount, whatever happens in whatever order', async 
     }),
     { numRuns: 15, endOnFailure: true },
   );
+});
+
+test('what other servers send counts like our own, but for what the room does not take for current', async () => {
+  await using scene = await createScene();
+  const { at, room, roomId, receive } = scene;
+  using client = createTestSync(at);
+  const levels = state('m.room.power_levels', { users: { [EVE]: 100 }, events: { 'm.room.tombstone': 100 } });
+  await at.engine.send({ roomId, decide: () => [member(BOB, 'join'), levels] });
+  await room.learnFrom(at);
+  assert.deepEqual(await receive(room.message(EVE, `hello ${BOB}`)), ['accepted']);
+  assert.deepEqual(await countsOf(client, roomId), { main: [1, 1] });
+  const base = [room.newest];
+  const makeTombstone = (replacement: string) =>
+    room.make({
+      type: 'm.room.tombstone',
+      sender: EVE,
+      stateKey: '',
+      content: { body: 'over', replacement_room: replacement },
+      prev: base,
+    });
+  const [oldest, middle, newest] = [makeTombstone('!a'), makeTombstone('!b'), makeTombstone('!c')];
+  assert.deepEqual(await receive(middle), ['accepted']);
+  assert.deepEqual(await countsOf(client, roomId), { main: [2, 2] });
+  assert.deepEqual(await receive(oldest), ['accepted']);
+  assert.deepEqual(await countsOf(client, roomId), { main: [2, 2] }, 'it lost');
+  assert.deepEqual(await receive(newest), ['accepted']);
+  assert.deepEqual(await countsOf(client, roomId), { main: [3, 3] }, 'it won');
+  await at.engine.send({ roomId, decide: () => [member(EVE, 'ban', ALICE)] });
+  const [outcome] = await receive(room.message(EVE, 'late', { prev: base }));
+  assert.match(outcome ?? '', /^soft_failed /);
+  assert.deepEqual(await countsOf(client, roomId), { main: [3, 3] });
 });

@@ -47,6 +47,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'server.ts': ['*'],
   // Parts of the composition root, for its length.
   'server-admin.ts': ['*'],
+  'server-data.ts': ['*'],
+  'server-federation.ts': ['*'],
   'server-options.ts': ['*'],
   'server-push.ts': ['*'],
   cli: ['*'],
@@ -57,6 +59,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 const ROOTS: Readonly<Record<string, readonly string[]>> = {
   'server.ts': ['cli'],
   'server-admin.ts': ['server.ts'],
+  'server-data.ts': ['server.ts'],
+  'server-federation.ts': ['server.ts', 'server-options.ts'],
   'server-options.ts': ['server.ts'],
   'server-push.ts': ['server.ts'],
   cli: ['main.ts'],

@@ -30,6 +30,7 @@ import { createSyncEndpoints } from '../../src/api/client/sync.ts';
 import { whoamiEndpoints } from '../../src/api/client/whoami.ts';
 import { createVisibility } from '../../src/engine/visible-events.ts';
 import { createTyping } from '../../src/ephemeral/typing.ts';
+import { createFederationAdmin } from '../../src/federation/federation-admin.ts';
 import { createAdminSecret } from '../../src/http/admin-secret.ts';
 import { Authenticator } from '../../src/http/authenticate.ts';
 import type { Endpoint } from '../../src/http/endpoint.ts';
@@ -228,6 +229,12 @@ async function start(
       options.mediaPath !== undefined
         ? await createRealMedia(shared, options.mediaPath)
         : { deleteOne: async () => ({ ok: 1, fail: 0 }), purge: async () => ({ ok: 0, fail: 0 }), ...options.media },
+    federation: createFederationAdmin({
+      database,
+      committer,
+      sender: { get: () => undefined, retry: () => false },
+      resolver: { resolve: async () => [] },
+    }),
     deleteRoom: createRoomDeletion({ database, jobs }),
     adminRooms: createAdminRooms(shared),
     makeRoomAdmin: createMakeRoomAdmin({ ...shared, rooms }),

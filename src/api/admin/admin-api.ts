@@ -7,6 +7,7 @@ import type { MakePdu } from '../../rooms/make-pdu.ts';
 import type { ServerStatistics } from '../../rooms/server-statistics.ts';
 import type { AdminEndpoint } from './admin-endpoint.ts';
 import { adminAuditEndpoints, audited } from './audit.ts';
+import { type AdminFederation, adminFederationEndpoints } from './federation.ts';
 import { type AdminJobs, adminJobEndpoints } from './jobs.ts';
 import { adminMakePduEndpoints } from './make-pdu.ts';
 import { type AdminMediaOptions, adminMediaEndpoints } from './media.ts';
@@ -35,6 +36,7 @@ export interface AdminApiOptions
     AdminUserEndpointsOptions {
   readonly makePdu: MakePdu;
   readonly registrationTokens: RegistrationTokenAdmin;
+  readonly federation: AdminFederation;
   readonly statistics: ServerStatistics;
   readonly jobs: AdminJobs;
   readonly audit: AuditLog;
@@ -56,6 +58,7 @@ export function adminApiEndpoints(options: AdminApiOptions): readonly AdminEndpo
     ...adminUserSearchEndpoints(options.users),
     ...adminUserSessionEndpoints(options.users),
     ...adminRegistrationTokenEndpoints(options.registrationTokens),
+    ...adminFederationEndpoints(options.federation),
     ...adminJobEndpoints(options.jobs),
     ...adminAuditEndpoints(options.audit),
   ];

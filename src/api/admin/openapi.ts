@@ -85,6 +85,8 @@ const SECURITY: Readonly<Record<AdminEndpoint['auth'], readonly object[]>> = {
   user: [{ admin: [] }],
   admin: [{ admin: [] }],
   'admin-or-psk': [{ admin: [] }, { preSharedSecret: [] }],
+  // No part of the admin API.
+  server: [],
 };
 
 function describeAnswer(said: AdminEndpoint['doc']['answers'][number] | undefined): object {

@@ -6,7 +6,7 @@
 import { Type } from 'typebox';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import { MatrixError } from '../../protocol/errors.ts';
-import { isServerName } from '../../protocol/ids.ts';
+import { parseServerName } from '../../protocol/ids.ts';
 import type { JsonObject } from '../../protocol/pdu.ts';
 import { loadPublicRooms, type PublicRoomsRequest } from '../../rooms/public-rooms.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
@@ -17,7 +17,7 @@ const LIMIT = { default: 100, max: 100 } as const;
 const Limit = Type.Optional(Type.Integer({ minimum: 0 }));
 const Server = Type.Optional(Type.String());
 
-type Ports = Pick<Rooms, 'aliases' | 'database' | 'serverName'>;
+type Ports = Pick<Rooms, 'aliases' | 'database' | 'serverName' | 'remoteDirectory'>;
 
 export function directoryEndpoints(rooms: Ports): readonly Endpoint[] {
   return [...visibilityEndpoints(rooms), ...publicRoomsEndpoints(rooms)];
@@ -99,14 +99,14 @@ function readSize(limit: number | undefined): number {
 }
 
 async function answerPublicRooms(
-  { database, serverName }: Ports,
+  { database, serverName, remoteDirectory }: Ports,
   server: string | undefined,
   request: PublicRoomsRequest,
 ): Promise<JsonObject> {
-  if (server !== undefined && !isServerName(server)) {
-    throw new MatrixError('M_INVALID_PARAM', 'server is not the name of a server');
-  }
   if (server !== undefined && server !== serverName) {
+    const name = parseServerName(server);
+    if (name === undefined) throw new MatrixError('M_INVALID_PARAM', 'server is not the name of a server');
+    if (remoteDirectory !== undefined) return remoteDirectory.fetchPublicRooms(name, toRemoteRequest(request));
     throw new MatrixError('M_UNKNOWN', 'The directories of other servers cannot be asked', { status: 502 });
   }
   const { chunk, nextBatch, prevBatch, total } = await loadPublicRooms(database, request);
@@ -116,4 +116,12 @@ async function answerPublicRooms(
     ...(nextBatch !== undefined && { next_batch: nextBatch }),
     ...(prevBatch !== undefined && { prev_batch: prevBatch }),
   };
+}
+
+function toRemoteRequest({ limit, since, searchTerm, roomTypes }: PublicRoomsRequest): JsonObject {
+  const filter = {
+    ...(searchTerm !== undefined && { generic_search_term: searchTerm }),
+    ...(roomTypes !== undefined && { room_types: roomTypes }),
+  };
+  return { limit, ...(since !== undefined && { since }), ...(Object.keys(filter).length > 0 && { filter }) };
 }

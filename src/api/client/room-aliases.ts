@@ -6,10 +6,7 @@ import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
 import { clientPaths, readAlias, readRoomId } from './room-requests.ts';
 
-export function roomAliasEndpoints({
-  aliases,
-  serverName,
-}: Pick<Rooms, 'aliases' | 'serverName'>): readonly Endpoint[] {
+export function roomAliasEndpoints({ aliases }: Pick<Rooms, 'aliases'>): readonly Endpoint[] {
   return [
     defineEndpoint({
       method: 'GET',
@@ -17,7 +14,8 @@ export function roomAliasEndpoints({
       auth: 'none',
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias',
       async handle({ params }) {
-        return { room_id: await aliases.resolve(readAlias(params.roomAlias)), servers: [serverName] };
+        const { roomId, servers } = await aliases.find(readAlias(params.roomAlias));
+        return { room_id: roomId, servers };
       },
     }),
     defineEndpoint({

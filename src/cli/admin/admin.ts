@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { addExamples } from '../options.ts';
 import { mountCommand, mountGroup } from './command.ts';
+import { federation } from './federation.ts';
 import { jobs } from './jobs.ts';
 import { loginCommand } from './login.ts';
 import { media } from './media.ts';
@@ -11,7 +12,7 @@ import { rooms } from './rooms.ts';
 import { serverCommands } from './server.ts';
 import { users } from './users.ts';
 
-const GROUPS = [users, rooms, media, reports, registrationTokens, jobs];
+const GROUPS = [users, rooms, media, reports, registrationTokens, federation, jobs];
 
 export function addAdminCommands(admin: Command): void {
   addExamples(admin, [

@@ -53,5 +53,10 @@ async function fetchList(client: AdminClient, { path, query }: List, limit: numb
 }
 
 export function readChunk({ chunk }: JsonRecord): readonly JsonRecord[] {
-  return Array.isArray(chunk) ? chunk.filter((entry) => typeof entry === 'object' && entry !== null) : [];
+  return readRecords(chunk);
+}
+
+/** The objects of a list. */
+export function readRecords(list: unknown): readonly JsonRecord[] {
+  return Array.isArray(list) ? list.filter((entry) => typeof entry === 'object' && entry !== null) : [];
 }

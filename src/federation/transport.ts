@@ -1,0 +1,214 @@
+/**
+ * HTTPS to other servers: kept connections per target, certificates checked, and nothing without a bound: connecting, the
+ * whole exchange (one deadline for headers and body together, so that dripping bytes gain nothing), and the answer's size
+ * after decompression. Redirects are answers like any other.
+ *
+ * Invariant: an address that the policy denies is never connected to, whatever way of writing it the target's name uses:
+ * the connector judges the very address that it is about to open.
+ */
+import type { Readable } from 'node:stream';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import { createGunzip } from 'node:zlib';
+import { buildConnector, type Dispatcher, Pool } from 'undici';
+import type { Clock } from '../lib/clock.ts';
+import { Lru } from '../lib/lru.ts';
+import {
+  admitsHost,
+  createGuardedLookup,
+  DeniedAddressError,
+  type NetworkPolicy,
+  type ResolveName,
+} from '../lib/network-policy.ts';
+import { isFinal, mayPass } from './federation-error.ts';
+import { isBrokenConnection, toFederationError } from './transport-failures.ts';
+
+export interface Target {
+  /** A name or an address; IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** The Host header; the certificate has to be valid for the name or address in it, which also goes into TLS's SNI. */
+  readonly hostHeader: string;
+}
+
+export interface TransportRequest {
+  readonly target: Target;
+  readonly method: 'GET' | 'PUT' | 'POST';
+  /** Encoded, with its query. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | undefined;
+  readonly deadlineMs: number;
+  /** Of the answer, after decompression. */
+  readonly maxBytes: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface TransportAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly body: Buffer;
+}
+
+export interface Transport extends AsyncDisposable {
+  /** Any status is an answer; whatever keeps us from one is thrown as a `FederationError`. */
+  send(request: TransportRequest): Promise<TransportAnswer>;
+}
+
+export interface TransportOptions {
+  readonly clock: Clock;
+  readonly policy: NetworkPolicy;
+  readonly userAgent: string;
+  /** PEM texts of authorities that are trusted besides the system's. */
+  readonly certificates?: readonly string[];
+  readonly resolveName?: ResolveName | undefined;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Peers are sent to again within seconds or after minutes; what lies between costs a handshake. */
+const KEEP_ALIVE_MS = 30_000;
+const MAX_HEADER_BYTES = 32 * 1024;
+/** To one target at once; what is more waits, within its deadline. */
+const MAX_CONNECTIONS = 8;
+/** A target that is not in use holds no socket, only an entry. */
+const MAX_TARGETS = 2_000;
+/** A kept connection may be closed by its other end just as we use it: asking once more tells that from a broken peer. */
+const ATTEMPTS = 2;
+
+export function createTransport(options: TransportOptions): Transport {
+  const { clock } = options;
+  const pools = createPools(createConnector(options));
+  return {
+    async send(request) {
+      const { signal } = request;
+      const controller = new AbortController();
+      const giveUp = (): void => controller.abort(isFinal('cancelled', 'the caller gave up', signal?.reason));
+      if (signal?.aborted === true) giveUp();
+      signal?.addEventListener('abort', giveUp);
+      using _deadline = clock.after(request.deadlineMs, () => controller.abort(mayPass('timeout', 'took too long')));
+      try {
+        return await exchange({ ...options, pools, signal: controller.signal }, request);
+      } catch (cause) {
+        throw toFederationError(controller.signal.aborted ? controller.signal.reason : cause);
+      } finally {
+        signal?.removeEventListener('abort', giveUp);
+        // Whatever is still under way, such as the rest of an answer that is too large.
+        controller.abort();
+      }
+    },
+    [Symbol.asyncDispose]: () => pools.destroy(),
+  };
+}
+
+interface Pools {
+  of(target: Target): Pool;
+  destroy(): Promise<void>;
+}
+
+function createPools(connect: buildConnector.connector): Pools {
+  const alive = new Set<Pool>();
+  const close = (pool: Pool): void => {
+    const forget = (): boolean => alive.delete(pool);
+    pool.close().then(forget, forget);
+  };
+  const pools = new Lru<string, Pool>({ maxCost: MAX_TARGETS, onEvict: close });
+  return {
+    of({ host, port, hostHeader }) {
+      const key = `${host} ${port} ${hostHeader}`;
+      const known = pools.get(key);
+      if (known !== undefined) return known;
+      const pool = new Pool(`https://${host.includes(':') ? `[${host}]` : host}:${port}`, {
+        connect,
+        connections: MAX_CONNECTIONS,
+        pipelining: 1,
+        allowH2: false,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        // The request's own deadline covers both.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      });
+      alive.add(pool);
+      pools.set(key, pool);
+      return pool;
+    },
+    async destroy() {
+      await Promise.all([...alive].map((pool) => pool.destroy()));
+    },
+  };
+}
+
+function createConnector({ policy, resolveName, certificates = [] }: TransportOptions): buildConnector.connector {
+  const connect = buildConnector({
+    allowH2: false,
+    timeout: CONNECT_TIMEOUT_MS,
+    secureContext: createTrust(certificates),
+    lookup: createGuardedLookup(policy, resolveName),
+  });
+  return (options, callback) => {
+    // Here every way of writing an address has become the address itself; names are judged when they are looked up.
+    if (admitsHost(policy, options.hostname)) connect(options, callback);
+    else callback(new DeniedAddressError('this address may not be connected to'), null);
+  };
+}
+
+/** Node's own list with NODE_EXTRA_CA_CERTS, what the system trusts, and what the configuration adds. */
+function createTrust(certificates: readonly string[]): SecureContext {
+  const ca = new Set([...getCACertificates('default'), ...getCACertificates('system'), ...certificates]);
+  return createSecureContext({ ca: [...ca] });
+}
+
+interface Exchange {
+  readonly pools: Pools;
+  readonly userAgent: string;
+  readonly signal: AbortSignal;
+}
+
+async function exchange({ pools, userAgent, signal }: Exchange, request: TransportRequest): Promise<TransportAnswer> {
+  const { target, method, path, body } = request;
+  const headers = {
+    'user-agent': userAgent,
+    accept: 'application/json',
+    'accept-encoding': 'gzip',
+    ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    ...request.headers,
+    host: target.hostHeader,
+  };
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const answer = await pools.of(target).request({ method, path, headers, body: body ?? null, signal });
+      return await read(answer, request.maxBytes);
+    } catch (cause) {
+      if (attempt >= ATTEMPTS || !isBrokenConnection(cause)) throw cause;
+    }
+  }
+}
+
+async function read(answer: Dispatcher.ResponseData, maxBytes: number): Promise<TransportAnswer> {
+  const { statusCode: status, body: source } = answer;
+  // What breaks after we have left is of no interest.
+  source.on('error', () => undefined);
+  const headers = Object.fromEntries(
+    Object.entries(answer.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
+  );
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of decode(source, headers['content-encoding'])) {
+    // Streams of bytes give buffers.
+    const bytes: Buffer = chunk;
+    size += bytes.length;
+    if (size > maxBytes) throw isFinal('too_large', `the answer has more than ${maxBytes} bytes`);
+    chunks.push(bytes);
+  }
+  return { status, headers, body: Buffer.concat(chunks, size) };
+}
+
+function decode(source: Readable, encoding = 'identity'): Readable {
+  const name = encoding.trim().toLowerCase();
+  if (name === 'identity' || name === '') return source;
+  if (name !== 'gzip' && name !== 'x-gzip')
+    throw isFinal('malformed', 'the answer has an encoding that nobody asked for');
+  const decoder = createGunzip();
+  source.on('error', (cause) => decoder.destroy(cause));
+  decoder.on('close', () => source.destroy());
+  return source.pipe(decoder);
+}

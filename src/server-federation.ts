@@ -1,0 +1,144 @@
+/**
+ * The part of the composition root that talks with other servers: where they are, requests to them, keys, and who a request
+ * of theirs comes from. Made before the features that ask others, and closed after them.
+ */
+
+import type { RoomEngine } from './engine/types.ts';
+import { createFederationClient, type FederationClient } from './federation/client.ts';
+import { createFederationAdmin, type FederationAdmin } from './federation/federation-admin.ts';
+import { createKeyFetcher } from './federation/key-fetcher.ts';
+import { createKeyStore } from './federation/key-store.ts';
+import { createKeyring, type Keyring } from './federation/keyring.ts';
+import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
+import { createNotary, type Notary } from './federation/notary.ts';
+import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
+import { createRemoteDirectory, type RemoteDirectory } from './federation/remote-directory.ts';
+import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
+import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
+import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
+import { createRoomServers } from './federation/room-servers.ts';
+import { createSender, type Sender, type SenderOptions } from './federation/sender.ts';
+import { createServerPolicy, type ServerPolicy } from './federation/server-policy.ts';
+import { createTransport } from './federation/transport.ts';
+import { createVerifyPool } from './federation/verify-pool.ts';
+import { createWellKnown } from './federation/well-known.ts';
+import type { Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import type { Metrics } from './lib/metrics.ts';
+import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
+import { parseServerName, type ServerName } from './protocol/ids.ts';
+import type { SigningKey } from './protocol/signing.ts';
+import type { Database } from './storage/database.ts';
+import { listRetiredKeys } from './storage/server-keys.ts';
+
+export interface FederationSettings {
+  readonly enabled: boolean;
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+  readonly allowedNetworks: readonly string[];
+  readonly deniedNetworks: readonly string[];
+  /** PEM texts. */
+  readonly certificates: readonly string[];
+  readonly trustedKeyServers: readonly string[];
+}
+
+export interface FederationOptions {
+  readonly settings: FederationSettings;
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly serverName: ServerName;
+  readonly signingKey: SigningKey;
+  readonly userAgent: string;
+  /** In the place of DNS. */
+  readonly resolveName?: ResolveName;
+  readonly resolveSrv?: ResolveSrv;
+}
+
+/** With what it was made from, so that those who build on it need nothing else. */
+export interface Federation
+  extends AsyncDisposable,
+    Pick<FederationOptions, 'database' | 'clock' | 'logger' | 'serverName'> {
+  readonly isEnabled: boolean;
+  readonly client: FederationClient;
+  readonly keyring: Keyring;
+  readonly ownKeys: OwnKeys;
+  readonly notary: Notary;
+  readonly resolver: Resolver;
+  readonly policy: ServerPolicy;
+  readonly fetchRemoteProfile: FetchRemoteProfile;
+  readonly directory: RemoteDirectory;
+}
+
+export async function createFederation(options: FederationOptions): Promise<Federation> {
+  const { settings, database, clock, serverName } = options;
+  const retiredKeys = await listRetiredKeys(database);
+  // Who talks with nobody denies everybody.
+  const policy = createServerPolicy({
+    serverName,
+    allow: settings.allow,
+    deny: settings.enabled ? settings.deny : ['*'],
+  });
+  const transport = createTransport({
+    ...options,
+    policy: createNetworkPolicy({ allowed: settings.allowedNetworks, denied: settings.deniedNetworks }),
+    certificates: settings.certificates,
+  });
+  const resolver = createResolver({ ...options, wellKnown: createWellKnown({ transport, clock }) });
+  const client = createFederationClient({ ...options, policy, resolver, transport });
+  const ownKeys = createOwnKeys({ ...options, retiredKeys });
+  const trustedServers = settings.trustedKeyServers.map(parseServerName).filter((name) => name !== undefined);
+  const store = createKeyStore(database);
+  const fetcher = createKeyFetcher({ ...options, client, store, trustedServers });
+  const keyring = createKeyring({ database, ownKeys, fetcher, pool: createVerifyPool() });
+  return {
+    database,
+    clock,
+    logger: options.logger,
+    serverName,
+    isEnabled: settings.enabled,
+    client,
+    keyring,
+    ownKeys,
+    notary: createNotary({ database, clock, ownKeys, fetcher }),
+    resolver,
+    policy,
+    fetchRemoteProfile: createRemoteProfiles({ serverName, client }),
+    directory: createRemoteDirectory(client),
+    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+  };
+}
+
+export interface FederationTrafficOptions extends Federation, Omit<SenderOptions, keyof Federation | 'roomServers'> {
+  readonly typing: TypingUsers;
+  readonly engine: RoomEngine;
+  readonly metrics: Metrics;
+}
+
+export interface FederationTraffic extends AsyncDisposable {
+  readonly sender: Sender;
+  readonly admin: FederationAdmin;
+  readonly requestAuth: RequestAuth;
+}
+
+/** Sending, and knowing who sends to us: made after the engine, whose events it follows, and closed before it. */
+export async function createFederationTraffic(options: FederationTrafficOptions): Promise<FederationTraffic> {
+  await using stack = new AsyncDisposableStack();
+  const roomServers = createRoomServers();
+  const sender = stack.use(await createSender({ ...options, roomServers }));
+  stack.use(followLocalEdus({ ...options, roomServers, sender }));
+  measure(options.metrics, sender);
+  const resources = stack.move();
+  return {
+    sender,
+    admin: createFederationAdmin({ ...options, sender }),
+    requestAuth: createRequestAuth({ ...options, onSeen: (origin) => sender.heardFrom(origin) }),
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+function measure(metrics: Metrics, sender: Sender): void {
+  const gauge = (name: string, help: string, read: () => number): void => metrics.gauge({ name, help, read });
+  gauge('federation_destinations_waiting', 'Servers that something waits for', () => sender.counts.waiting);
+  gauge('federation_destinations_failing', 'Servers that do not take what they are sent', () => sender.counts.failing);
+}

@@ -1,0 +1,52 @@
+/**
+ * The stream of events as other servers are sent it: what this server's users did, whatever the rooms. Changes of current
+ * state that state resolution made are no events, and nobody is sent them; the events that they go back to are.
+ */
+import type { EventId, RoomId } from '../protocol/ids.ts';
+import type { Pdu } from '../protocol/pdu.ts';
+import { getRoomVersion } from '../protocol/room-version.ts';
+import type { Transaction } from './database.ts';
+import { readEvent } from './events.ts';
+import { sql } from './sql.ts';
+
+export interface EventOfServer {
+  readonly roomId: RoomId;
+  readonly position: number;
+  readonly pdu: Pdu;
+}
+
+export interface EventsOfServerRange {
+  /** Events of users of this server only. */
+  readonly serverName: string;
+  /** Exclusive. */
+  readonly after: number;
+  /** Inclusive. */
+  readonly upTo: number;
+  readonly limit: number;
+}
+
+/** Accepted events of a server's users in stream order; a state event that is not current is one of them. */
+export async function listEventsOfServer(
+  tx: Transaction,
+  { serverName, after, upTo, limit }: EventsOfServerRange,
+): Promise<readonly EventOfServer[]> {
+  const rows = await tx.query(sql<{
+    room_id: RoomId;
+    room_version: string;
+    event_id: EventId;
+    position: number;
+    pdu: string;
+    redacted: boolean;
+  }>`
+    select e.room_id, r.room_version, e.event_id, e.position, e.pdu, e.redacted_by is not null as redacted
+    from events e join rooms r using (room_id)
+    where e.position > ${after} and e.position <= ${upTo} and e.rejection is null and not e.soft_failed
+      and substr(e.sender, strpos(e.sender, ':') + 1) = ${serverName}
+    order by e.position limit ${limit}`);
+  return rows.flatMap((row) => {
+    const version = getRoomVersion(row.room_version);
+    if (version === undefined) return [];
+    const { pdu } = readEvent(row.pdu, { eventId: row.event_id, version, isRedacted: row.redacted });
+    return [{ roomId: row.room_id, position: row.position, pdu }];
+  });
+}

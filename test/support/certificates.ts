@@ -1,0 +1,62 @@
+/**
+ * A certificate authority for tests, and certificates of it for names and addresses: made by `openssl`, since Node can check
+ * X.509 and not sign it.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+export interface Certificate {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+export interface TestAuthority extends AsyncDisposable {
+  /** PEM, and the file that holds it. */
+  readonly certificate: string;
+  readonly certificatePath: string;
+  issue(
+    ...names: readonly string[]
+  ): Promise<Certificate & { readonly certificatePath: string; readonly keyPath: string }>;
+}
+
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+
+export async function createTestAuthority(): Promise<TestAuthority> {
+  const folder = await mkdtemp(join(tmpdir(), 'hammerhead-ca-'));
+  const openssl = (...options: readonly string[]) => promisify(execFile)('openssl', options, { cwd: folder });
+  await openssl(
+    'req',
+    '-x509',
+    ...NEW_KEY,
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.crt',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=Test CA',
+  );
+  let issued = 0;
+  return {
+    certificate: await readFile(join(folder, 'ca.crt'), 'utf8'),
+    certificatePath: join(folder, 'ca.crt'),
+    async issue(...names) {
+      const name = `${issued++}`;
+      const [certificatePath, keyPath] = [join(folder, `${name}.crt`), join(folder, `${name}.key`)];
+      const subjects = names.map((subject) => `${isIP(subject) === 0 ? 'DNS' : 'IP'}:${subject}`);
+      await writeFile(join(folder, `${name}.ext`), `subjectAltName=${subjects.join(',')}\n`);
+      await openssl('req', ...NEW_KEY, '-keyout', keyPath, '-out', `${name}.csr`, '-subj', '/CN=test');
+      const authority = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2'];
+      const request = ['-in', `${name}.csr`, '-out', certificatePath, '-extfile', `${name}.ext`];
+      await openssl('x509', '-req', ...request, ...authority);
+      const [certificate, key] = await Promise.all([readFile(certificatePath, 'utf8'), readFile(keyPath, 'utf8')]);
+      return { certificate, key, certificatePath, keyPath };
+    },
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
