@@ -109,7 +109,8 @@ async function readBytes(request: IncomingMessage, limit: number): Promise<Buffe
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    const timer = setTimeout(() => reject(tooSlow()), BODY_TIMEOUT_MS);
+    // Not what keeps a process alive that has nothing else to do.
+    const timer = setTimeout(() => reject(tooSlow()), BODY_TIMEOUT_MS).unref();
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size <= limit) {
@@ -118,6 +119,7 @@ async function readBytes(request: IncomingMessage, limit: number): Promise<Buffe
       }
       // What still comes is thrown away unread, chunk by chunk, until the connection closes with the answer.
       chunks.length = 0;
+      clearTimeout(timer);
       reject(tooLarge(limit));
     });
     request.on('end', () => {
@@ -125,7 +127,10 @@ async function readBytes(request: IncomingMessage, limit: number): Promise<Buffe
       const [only, ...more] = chunks;
       resolve(only === undefined ? Buffer.alloc(0) : more.length === 0 ? only : Buffer.concat(chunks, size));
     });
-    request.on('error', reject);
+    request.on('error', (cause) => {
+      clearTimeout(timer);
+      reject(cause);
+    });
     // Comes after every request: the error, which costs a stack trace, is made only where the body did not end.
     request.on('close', () => {
       clearTimeout(timer);
