@@ -62,7 +62,15 @@ async function run(): Promise<number> {
   await using postgres = needsPostgres ? await startTestPostgres() : undefined;
   const child = spawn(
     process.execPath,
-    ['--test', `--test-concurrency=${CONCURRENCY}`, `--test-timeout=${TIMEOUT_MS}`, ...options.forwarded, ...files],
+    [
+      '--test',
+      // A timer that a test left behind must not hold up all others; what the test says has been said by then.
+      '--test-force-exit',
+      `--test-concurrency=${CONCURRENCY}`,
+      `--test-timeout=${TIMEOUT_MS}`,
+      ...options.forwarded,
+      ...files,
+    ],
     {
       stdio: 'inherit',
       env: {
