@@ -242,12 +242,16 @@ describe('hostile pages', () => {
       ['/picture', 200],
       ['/bomb', 200],
     ] as const) {
-      const before = process.memoryUsage().rss;
-      sent = 0;
-      assert.equal((await preview(server, pages.url + path)).status, status, path);
-      assert.ok(sent < 30_000_000, `${path} sent ${sent}`);
-      // Most of it is what the endless server wrote in this same process, and what nobody has collected yet.
-      assert.ok(process.memoryUsage().rss - before < 256_000_000, path);
+      // The least of three: the memory of a process moves by itself too, and what costs memory costs it each time.
+      const growths: number[] = [];
+      for (const attempt of [1, 2, 3]) {
+        const before = process.memoryUsage().rss;
+        sent = 0;
+        assert.equal((await preview(server, `${pages.url}${path}?${attempt}`)).status, status, path);
+        assert.ok(sent < 30_000_000, `${path} sent ${sent}`);
+        growths.push(process.memoryUsage().rss - before);
+      }
+      assert.ok(Math.min(...growths) < 150_000_000, path);
     }
     const flood = entriesAt((await preview(server, `${pages.url}/flood`)).json);
     assert.equal(flood.length, 50);

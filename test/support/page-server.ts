@@ -27,7 +27,9 @@ export async function startPageServer(
     const path = request.url ?? '';
     asked.push(path);
     userAgents.add(request.headers['user-agent']);
-    const page = pages(url)[path];
+    // Another query is another page to who remembers pages, and the same one here.
+    const known = pages(url);
+    const page = known[path] ?? known[path.split('?')[0] ?? ''];
     if (page === undefined) response.writeHead(404).end();
     else if (typeof page === 'function') page(response);
     else if ('redirect' in page) response.writeHead(302, { location: page.redirect }).end();
