@@ -5,6 +5,7 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#room-event-format
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { Event, JsonObject, StateEvent } from '../protocol/pdu.ts';
 import type { RenderedText, StoredEvent } from '../storage/events.ts';
@@ -36,7 +37,7 @@ export function renderClientEventText(event: RenderableEvent, reader: EventReade
 
 /** The same as an object, for answers that are built as objects. */
 export function renderClientEvent(event: RenderableEvent, reader: EventReader, now: number): JsonObject {
-  return JSON.parse(renderClientEventText(event, reader, now)) as JsonObject;
+  return parseJsonText(renderClientEventText(event, reader, now)) as JsonObject;
 }
 
 /** Current state as `/state` and `/members` give it: nothing about who replaced what. */

@@ -15,6 +15,7 @@ import type { RoomEngine } from '../engine/types.ts';
 import type { Clock } from '../lib/clock.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { Logger } from '../lib/logger.ts';
+import { parseJsonText } from '../lib/parse-json.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { eventIdOf } from '../protocol/hashes.ts';
 import { parseRoomId, type RoomId, type ServerName } from '../protocol/ids.ts';
@@ -92,7 +93,7 @@ export function createInbound(options: InboundOptions): Inbound {
     const { origin, txnId, oddNumbers } = request;
     const { pdus, edus } = readTransaction(request);
     const known = await loadInboundAnswer(database, { origin, txnId });
-    if (known !== undefined) return JSON.parse(known) as JsonObject;
+    if (known !== undefined) return parseJsonText(known) as JsonObject;
     const judged = await judgePdus(options, isAllowed, { origin, pdus, oddNumbers });
     const answer = { pdus: Object.fromEntries(judged.map(({ eventId, error }) => [eventId, error ? { error } : {}])) };
     const staged = judged.filter(({ error }) => error === undefined);
@@ -251,7 +252,7 @@ async function receiveStaged(receiver: Receiver, roomId: RoomId, staged: readonl
     const run = end === -1 ? rest : rest.slice(0, end);
     rest = rest.slice(run.length);
     // Our own text, whose numbers were looked at when it was staged.
-    const pdus = run.map(({ pdu }) => JSON.parse(pdu) as JsonValue);
+    const pdus = run.map(({ pdu }) => parseJsonText(pdu) as JsonValue);
     await receiver.receive(roomId, { origin, pdus });
   }
 }

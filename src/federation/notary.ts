@@ -6,7 +6,9 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server
  */
+
 import type { Clock } from '../lib/clock.ts';
+import { parseJsonText } from '../lib/parse-json.ts';
 import { parseServerName } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Database } from '../storage/database.ts';
@@ -58,6 +60,6 @@ function isFresh(document: KeyDocument | undefined, validAt: number, now: number
 
 function readDocument(text: string): JsonObject {
   // An object when it was stored.
-  const document: JsonObject = JSON.parse(text);
+  const document = parseJsonText(text) as JsonObject;
   return document;
 }

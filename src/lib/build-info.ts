@@ -1,10 +1,12 @@
 /**
  * Which version this is: stamped into a package by tools/build.ts, asked of git in a checkout.
  */
+
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { parseJsonText } from './parse-json.ts';
 
 export interface BuildInfo {
   /** As in package.json: "0.1.0". */
@@ -56,7 +58,7 @@ function describeCommit({ commitHash, taggedVersion }: BuildStamp): string {
 
 async function readStamp(): Promise<BuildStamp | undefined> {
   try {
-    const stamp: BuildStamp = JSON.parse(await readFile(STAMP, 'utf8'));
+    const stamp = parseJsonText(await readFile(STAMP, 'utf8')) as BuildStamp;
     return stamp;
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
@@ -66,7 +68,7 @@ async function readStamp(): Promise<BuildStamp | undefined> {
 
 /** For a checkout, and for the build that stamps a package. */
 export async function readGit(): Promise<BuildStamp> {
-  const { version }: { version: string } = JSON.parse(await readFile(new URL('package.json', ROOT), 'utf8'));
+  const { version } = parseJsonText(await readFile(new URL('package.json', ROOT), 'utf8')) as { version: string };
   const [commitHash, date, status, latestTag, taggedVersion] = await Promise.all([
     git('rev-parse', '--short', 'HEAD'),
     git('log', '-1', '--format=%ct'),

@@ -2,6 +2,8 @@
  * Log lines for people: `12:31:07.123 INFO  message field=value`, a stack trace indented below. Made from the JSON line
  * that pino wrote, so both formats always say the same.
  */
+import { parseJsonText } from './parse-json.ts';
+
 export interface LineTarget {
   write(line: string): unknown;
 }
@@ -27,7 +29,7 @@ export function formatLine(line: string): string {
 
 function parseObject(line: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(line);
+    const value: unknown = parseJsonText(line);
     return typeof value === 'object' && value !== null ? { ...value } : undefined;
   } catch {
     return undefined; // not ours: somebody wrote to the stream directly

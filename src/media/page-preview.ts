@@ -4,6 +4,7 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediapreview_url
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import { essenceOf } from './content-type.ts';
 import { FetchError, type FetchedPage, type PageClient } from './page-client.ts';
@@ -126,7 +127,7 @@ async function withoutFailure<T>(fetching: Promise<T>): Promise<T | undefined> {
 
 function parseObject(text: string): object | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = parseJsonText(text);
     return typeof value === 'object' && value !== null ? value : undefined;
   } catch {
     // Not JSON: then there is no description.

@@ -9,6 +9,7 @@
  * https://spec.matrix.org/v1.19/client-server-api/#api-standards
  * https://spec.matrix.org/v1.19/appendices/#canonical-json
  */
+import { type NoteNumber, parseJsonText } from '../lib/parse-json.ts';
 import { MAX_JSON_DEPTH } from './canonical-json.ts';
 import { MatrixError } from './errors.ts';
 import type { JsonValue } from './pdu.ts';
@@ -33,11 +34,10 @@ export function parseJsonWithOddNumbers(
 ): { readonly value: JsonValue; readonly oddNumbers: OddNumbers } {
   const text = decode(bytes, maxDepth);
   const oddNumbers = new Set<JsonValue>();
-  // A reviver makes parsing several times slower, so only texts that have such numbers get one.
+  // Hearing of numbers makes parsing several times slower, so only texts that have such numbers are read so.
   if (!hasOddNumbers(bytes)) return { value: parseText(text), oddNumbers };
-  const noteOdd = function (this: JsonValue, _key: string, value: unknown, ...[context]: readonly unknown[]): unknown {
-    if (typeof value === 'number' && isOddNumber(sourceOf(context))) oddNumbers.add(this);
-    return value;
+  const noteOdd: NoteNumber = (source, holder) => {
+    if (isOddNumber(source)) oddNumbers.add(holder as JsonValue);
   };
   return { value: parseText(text, noteOdd), oddNumbers };
 }
@@ -63,11 +63,9 @@ export function hasOddNumbers(bytes: Uint8Array): boolean {
   return false;
 }
 
-type Reviver = (this: JsonValue, key: string, value: unknown) => unknown;
-
-function parseText(text: string, reviver?: Reviver): JsonValue {
+function parseText(text: string, noteNumber?: NoteNumber): JsonValue {
   try {
-    return JSON.parse(text, reviver) as JsonValue;
+    return parseJsonText(text, noteNumber) as JsonValue;
   } catch (cause) {
     throw new MatrixError('M_NOT_JSON', 'The body is not JSON', { cause });
   }
@@ -146,10 +144,4 @@ function isOddAt(bytes: Uint8Array, start: number, end: number): boolean {
 function isOddNumber(source: string): boolean {
   if (!/^-?\d+$/.test(source) || source === '-0') return true;
   return !Number.isSafeInteger(Number(source));
-}
-
-/** The text of a number, which the reviver's third argument tells. */
-function sourceOf(context: unknown): string {
-  const source: unknown = typeof context === 'object' && context !== null ? Reflect.get(context, 'source') : undefined;
-  return typeof source === 'string' ? source : '';
 }

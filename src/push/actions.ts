@@ -3,12 +3,13 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#actions
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
 
 /** The tweaks by their names, from the JSON that is stored. */
 export function readTweaks(text: string | undefined): JsonObject {
   // Written by the follower of notifications.
-  return text === undefined ? {} : (JSON.parse(text) as JsonObject);
+  return text === undefined ? {} : (parseJsonText(text) as JsonObject);
 }
 
 export function toActions(tweaks: string | undefined): readonly JsonValue[] {

@@ -5,7 +5,9 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#push-rules
  */
+
 import { Lru } from '../lib/lru.ts';
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { UserId } from '../protocol/ids.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
@@ -94,5 +96,5 @@ function readIgnored(rows: readonly AccountDataRow[]): ReadonlySet<string> {
 function contentOf(rows: readonly AccountDataRow[], type: string): JsonObject | undefined {
   const row = rows.find((one) => one.type === type);
   // Only objects are ever stored.
-  return row === undefined ? undefined : (JSON.parse(row.content) as JsonObject);
+  return row === undefined ? undefined : (parseJsonText(row.content) as JsonObject);
 }

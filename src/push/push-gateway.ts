@@ -4,9 +4,11 @@
  *
  * https://spec.matrix.org/v1.19/push-gateway-api/#post_matrixpushv1notify
  */
+
 import { Agent } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { admitsHost, createGuardedLookup, type NetworkPolicy, type ResolveName } from '../lib/network-policy.ts';
+import { parseJsonText } from '../lib/parse-json.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
 
@@ -78,7 +80,7 @@ function readRejected(text: string): readonly string[] {
 /** What was taken was taken, whatever else the gateway says: sending it again would alert the user twice. */
 function parseJson(text: string): JsonValue {
   try {
-    return JSON.parse(text) as JsonValue;
+    return parseJsonText(text) as JsonValue;
   } catch {
     return null;
   }

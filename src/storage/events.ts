@@ -2,6 +2,7 @@
  * Events as they lie in the database: one row each, the PDU's text as it was hashed. Readers get them with what they
  * replaced and what redacted them in the same statement; a redacted event never leaves here with its content.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import { createEventWithId } from '../protocol/event.ts';
 import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
 import type { Event, JsonObject, Pdu } from '../protocol/pdu.ts';
@@ -252,7 +253,7 @@ interface Reading {
 
 /** The event whose PDU we stored: our own text, so it needs no checks. */
 export function readEvent(pduText: string, { eventId, version, isRedacted }: Reading): Event {
-  const event = createEventWithId(JSON.parse(pduText) as Pdu, version, eventId);
+  const event = createEventWithId(parseJsonText(pduText) as Pdu, version, eventId);
   return isRedacted ? redactEvent(event, version) : event;
 }
 

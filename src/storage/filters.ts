@@ -2,6 +2,7 @@
  * Filters that clients keep here, so that they need not send them with every sync. Immutable: another definition has
  * another id.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Transaction } from './database.ts';
@@ -27,7 +28,7 @@ export async function loadFilter(tx: Transaction, userId: UserId, filterId: stri
   const [row] = await tx.query(sql<{ definition: string }>`
     select definition from filters where user_id = ${userId} and filter_id = ${filterId}`);
   // Only objects are ever stored.
-  return row === undefined ? undefined : (JSON.parse(row.definition) as JsonObject);
+  return row === undefined ? undefined : (parseJsonText(row.definition) as JsonObject);
 }
 
 export async function countFilters(tx: Transaction, userId: UserId): Promise<number> {

@@ -2,6 +2,7 @@
  * Background jobs: what is to be done, how far it got, and what became of it. At most one job of a kind is under way for
  * one subject.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Transaction } from './database.ts';
 import { sql, textArray } from './sql.ts';
@@ -211,9 +212,9 @@ function readJob(row: JobRow): Job {
     jobId: row.job_id,
     kind: row.kind,
     subject: row.subject,
-    params: JSON.parse(row.params),
-    cursor: row.cursor === null ? undefined : JSON.parse(row.cursor),
-    progress: JSON.parse(row.progress),
+    params: parseJsonText(row.params) as JsonObject,
+    cursor: row.cursor === null ? undefined : (parseJsonText(row.cursor) as JsonObject),
+    progress: parseJsonText(row.progress) as JsonObject,
     state: row.state,
     cancelRequested: row.cancel_requested,
     attempts: row.attempts,

@@ -3,6 +3,7 @@
  * asks for the rest. A page of a hundred messages is shown without parsing any: their content goes from the stored text into
  * the answer's. The getters are own properties, so that a copy of the event has plain values.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import { createEventWithId } from '../protocol/event.ts';
 import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
 import type { Event, Pdu } from '../protocol/pdu.ts';
@@ -23,7 +24,7 @@ export interface StoredPdu {
 export function createLazyEvent(row: StoredPdu, version: RoomVersion): Event {
   let parsed: Event | undefined;
   const parse = (): Event => {
-    parsed ??= createEventWithId(JSON.parse(row.pdu) as Pdu, version, row.event_id);
+    parsed ??= createEventWithId(parseJsonText(row.pdu) as Pdu, version, row.event_id);
     return parsed;
   };
   // Where it lies in a redaction depends on the room version.

@@ -1,6 +1,7 @@
 /**
  * URL previews that were made, kept for a while.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Transaction } from './database.ts';
 import { sql } from './sql.ts';
@@ -16,7 +17,7 @@ export async function loadPreview(tx: Transaction, urlHash: string, now: number)
   const [row] = await tx.query(sql<{ preview: string }>`
     select preview from url_previews where url_hash = ${urlHash} and expires_at > ${now}`);
   // Only objects are ever stored.
-  return row === undefined ? undefined : (JSON.parse(row.preview) as JsonObject);
+  return row === undefined ? undefined : (parseJsonText(row.preview) as JsonObject);
 }
 
 export async function savePreview(tx: Transaction, stored: StoredPreview): Promise<void> {

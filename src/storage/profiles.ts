@@ -1,6 +1,7 @@
 /**
  * Profile fields of local users: `displayname`, `avatar_url` and whatever else a user sets, each as JSON text.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { UserId } from '../protocol/ids.ts';
 import type { JsonValue } from '../protocol/pdu.ts';
 import type { Transaction } from './database.ts';
@@ -14,7 +15,7 @@ export interface ProfileField {
 export async function loadProfile(tx: Transaction, userId: UserId): Promise<readonly ProfileField[]> {
   const rows = await tx.query(sql<{ field: string; value: string }>`
     select field, value from profiles where user_id = ${userId} order by field`);
-  return rows.map(({ field, value }) => ({ field, value: JSON.parse(value) }));
+  return rows.map(({ field, value }) => ({ field, value: parseJsonText(value) as JsonValue }));
 }
 
 export async function saveProfileField(tx: Transaction, userId: UserId, { field, value }: ProfileField): Promise<void> {

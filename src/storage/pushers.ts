@@ -1,6 +1,7 @@
 /**
  * Pushers: where a user's notifications are sent to beside their syncing devices, and how far each has got.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Transaction } from './database.ts';
@@ -68,7 +69,7 @@ export async function listPushers(tx: Transaction, userId: UserId): Promise<read
     profileTag: row.profile_tag,
     lang: row.lang,
     // Only objects are ever stored.
-    data: JSON.parse(row.data) as JsonObject,
+    data: parseJsonText(row.data) as JsonObject,
     position: row.position,
   }));
 }

@@ -2,6 +2,7 @@
  * Events of other servers beyond those of a room's timeline: outliers, which are known as auth events only, and events
  * that were rejected or soft-failed. None has a position; all are found again, so that nothing is fetched twice.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import { createEventWithId } from '../protocol/event.ts';
 import type { EventId, RoomId } from '../protocol/ids.ts';
 import type { Event, Pdu } from '../protocol/pdu.ts';
@@ -41,7 +42,7 @@ interface KnownRow {
 
 function toKnown(row: KnownRow, version: RoomVersion): KnownEvent {
   // Our own text. The room comes from the column: what another room's event says must not be taken for this one's.
-  const event = { ...createEventWithId(JSON.parse(row.pdu) as Pdu, version, row.event_id), roomId: row.room_id };
+  const event = { ...createEventWithId(parseJsonText(row.pdu) as Pdu, version, row.event_id), roomId: row.room_id };
   return {
     nid: row.event_nid,
     event,

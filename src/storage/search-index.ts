@@ -4,6 +4,7 @@
  * language that most rooms share and loses nothing in any other. One more lexeme names the room: the GIN index then finds
  * the words of a user's rooms and not those of the whole server.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { EventId, RoomId } from '../protocol/ids.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
@@ -54,7 +55,7 @@ export async function listIndexableEvents(tx: Transaction, part: StreamPart): Pr
     order by position limit ${part.limit}`);
   return rows.map((row) => {
     // Our own text, so it needs no checks.
-    const pdu = JSON.parse(row.pdu) as { content: JsonObject; redacts?: unknown };
+    const pdu = parseJsonText(row.pdu) as { content: JsonObject; redacts?: unknown };
     return {
       nid: row.event_nid,
       roomId: row.room_id,

@@ -2,6 +2,7 @@
  * The reading side of full text search: the rooms that a user can search, where in them they may read, and the events
  * there that hold the words.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
@@ -41,7 +42,7 @@ export async function listVisibilityChanges(
     order by e.position`);
   return rows.map(({ room_id: roomId, position, type, pdu }) => {
     // Redaction leaves what is read of these two.
-    const { content } = JSON.parse(pdu) as { content: JsonObject };
+    const { content } = parseJsonText(pdu) as { content: JsonObject };
     return { roomId, position, type, content: isJsonObject(content) ? content : {} };
   });
 }

@@ -2,6 +2,7 @@
  * Unread counts as the database knows them: notifications after a user's receipts, per room and thread, up to where the
  * follower that makes the notifications has come.
  */
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { Transaction } from './database.ts';
 import { sql, textArray } from './sql.ts';
@@ -93,12 +94,12 @@ export async function loadUnread(tx: Transaction, wanted: UnreadWanted): Promise
 const NONE: ReadonlyMap<string, never> = new Map<string, never>();
 
 function readMap(text: string | null): ReadonlyMap<string, number> {
-  return text === null ? NONE : new Map(Object.entries(JSON.parse(text) as Record<string, number>));
+  return text === null ? NONE : new Map(Object.entries(parseJsonText(text) as Record<string, number>));
 }
 
 function readThreads(text: string | null): Pick<UnreadRoom, 'threads'> {
   if (text === null) return { threads: NONE };
-  const threads = JSON.parse(text) as Record<string, readonly [number, number]>;
+  const threads = parseJsonText(text) as Record<string, readonly [number, number]>;
   const counts = Object.entries(threads).map(([threadId, [notifications, highlights]]): [string, UnreadCount] => [
     threadId,
     { notifications, highlights },

@@ -2,11 +2,13 @@
  * One attempt at an answer: takes what changed, sorts the rooms into sections, and lets each section render itself. All
  * questions to the database are asked for all rooms together.
  */
+
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { Visibility } from '../engine/visible-events.ts';
 import { createBreather } from '../lib/breather.ts';
 import type { Clock } from '../lib/clock.ts';
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonValue } from '../protocol/pdu.ts';
@@ -284,7 +286,7 @@ function renderGlobalAccountData(context: SyncContext, rows: readonly AccountDat
 }
 
 function renderPushRules(stored: AccountDataRow | undefined, userId: SyncContext['userId']): string {
-  const content = stored === undefined ? undefined : (JSON.parse(stored.content) as JsonValue);
+  const content = stored === undefined ? undefined : (parseJsonText(stored.content) as JsonValue);
   const global = restoreRuleset(isJsonObject(content) ? content['global'] : undefined, userId);
   return JSON.stringify({ global });
 }

@@ -11,6 +11,7 @@ import {
   renderSyncEventText,
   renderSyncStateText,
 } from '../engine/client-events.ts';
+import { parseJsonText } from '../lib/parse-json.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import {
   compileEventFilter,
@@ -86,6 +87,6 @@ function createRenderer({ eventFields, eventFormat }: Filter): Pick<CompiledFilt
   const project = compileProjection(eventFields);
   return {
     renderEvent: (event, reader, now) => JSON.stringify(project(renderClientEvent(event, reader, now))),
-    renderState: (state) => JSON.stringify(project(JSON.parse(renderSyncStateText(state)) as JsonObject)),
+    renderState: (state) => JSON.stringify(project(parseJsonText(renderSyncStateText(state)) as JsonObject)),
   };
 }

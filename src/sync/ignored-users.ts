@@ -3,7 +3,9 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
  */
+
 import { Lru } from '../lib/lru.ts';
+import { parseJsonText } from '../lib/parse-json.ts';
 import type { UserId } from '../protocol/ids.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
@@ -31,7 +33,7 @@ export function createIgnoredUsers({ database, hub }: IgnoredUsersOptions): Igno
     for (const { row } of batch.rowsOf(accountDataStream)) {
       // Only objects are ever stored.
       if (row.type === TYPE && row.roomId === undefined)
-        cache.set(row.userId, ignoredIn(JSON.parse(row.content) as JsonObject, row.userId));
+        cache.set(row.userId, ignoredIn(parseJsonText(row.content) as JsonObject, row.userId));
     }
   });
   return {

@@ -3,9 +3,11 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter
  */
+
 import { hash } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import { Lru } from '../lib/lru.ts';
+import { parseJsonText } from '../lib/parse-json.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { MAX_FILTER_BYTES } from '../protocol/filter-reader.ts';
 import type { UserId } from '../protocol/ids.ts';
@@ -71,7 +73,7 @@ export function createSyncFilters({ database, clock }: SyncFiltersOptions): Sync
 function parseInline(text: string): JsonValue {
   if (text.length > MAX_FILTER_BYTES) throw new MatrixError('M_TOO_LARGE', 'The filter is too large');
   try {
-    return JSON.parse(text) as JsonValue;
+    return parseJsonText(text) as JsonValue;
   } catch (cause) {
     throw new MatrixError('M_NOT_JSON', 'The filter is not JSON', { cause });
   }

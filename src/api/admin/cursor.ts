@@ -2,8 +2,10 @@
  * Where a page of a list ended: the values that its last entry is sorted by, as one opaque text. Entries that are added
  * or taken away between two pages move no other entry, as counting would.
  */
+
 import type { Static, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { parseJsonText } from '../../lib/parse-json.ts';
 import { MatrixError } from '../../protocol/errors.ts';
 
 export interface Cursor<Values> {
@@ -30,7 +32,7 @@ export function createCursor<T extends TSchema>(schema: T): Cursor<Static<T>> {
 
 function parse(text: string): unknown {
   try {
-    return JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
+    return parseJsonText(Buffer.from(text, 'base64url').toString('utf8'));
   } catch {
     // Somebody else's token.
     return undefined;

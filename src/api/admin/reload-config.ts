@@ -1,7 +1,9 @@
 /**
  * Reading the configuration file anew.
  */
+
 import { Type } from 'typebox';
+import { parseJsonText } from '../../lib/parse-json.ts';
 import { MatrixError } from '../../protocol/errors.ts';
 import { type AdminEndpoint, defineAdminEndpoint } from './admin-endpoint.ts';
 
@@ -36,7 +38,7 @@ export function adminReloadConfigEndpoints(options: AdminConfigOptions): readonl
 
 /** With the file's keys; secrets turn themselves into placeholders. */
 function toFileForm(config: object): object {
-  const plain: unknown = JSON.parse(JSON.stringify(config));
+  const plain: unknown = parseJsonText(JSON.stringify(config));
   return Object(toSnakeCase(plain));
 }
 

@@ -1,7 +1,9 @@
 /**
  * Requests to the admin API. An answer that is no success ends the command, with the exit code that says why.
  */
+
 import type { Dispatcher } from 'undici';
+import { parseJsonText } from '../../lib/parse-json.ts';
 import { EXIT, type ExitCode, ExitError } from '../exit-codes.ts';
 import type { Connection } from './connection.ts';
 
@@ -106,7 +108,7 @@ async function createDispatcher({ socketPath, certificate }: Connection): Promis
 
 function readJson(text: string): JsonRecord {
   try {
-    const json: unknown = JSON.parse(text);
+    const json: unknown = parseJsonText(text);
     return typeof json === 'object' && json !== null && !Array.isArray(json) ? { ...json } : {};
   } catch {
     return {};

@@ -2,7 +2,9 @@
  * Shows how far a background job is: while a request waits for its end, or until it ends. Only on a terminal; the job does
  * not depend on who watches.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseJsonText } from '../../lib/parse-json.ts';
 import { createProgressLine, type Progress } from '../progress-line.ts';
 import type { AdminClient, JsonRecord } from './client.ts';
 import { showAny } from './output.ts';
@@ -54,7 +56,7 @@ export async function waitForJob(client: AdminClient, jobId: string): Promise<Js
 async function findJob(client: AdminClient, subject: string): Promise<JsonRecord | undefined> {
   const { status, text } = await client.callRaw('GET', `${JOBS}?state=running`, undefined);
   if (status !== 200) return undefined;
-  const parsed: JsonRecord = JSON.parse(text);
+  const parsed = parseJsonText(text) as JsonRecord;
   return readChunk(parsed).find(({ subject: found }) => found === subject || showAny(found).startsWith(`@${subject}:`));
 }
 

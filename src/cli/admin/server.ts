@@ -1,6 +1,8 @@
 /** About the server itself, and what has no group of its own. */
+
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
+import { parseJsonText } from '../../lib/parse-json.ts';
 import { EXIT, ExitError } from '../exit-codes.ts';
 import { exitCodeOf, type JsonRecord } from './client.ts';
 import type { AdminCommand, CommandContext, Input } from './command.ts';
@@ -135,7 +137,7 @@ function readText(file: string): Promise<string> {
 
 function parsePdu(text: string): JsonRecord {
   try {
-    return JSON.parse(text);
+    return parseJsonText(text) as JsonRecord;
   } catch (cause) {
     throw new ExitError(EXIT.usage, 'the event is no JSON', { cause });
   }

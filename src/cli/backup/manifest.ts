@@ -5,11 +5,13 @@
  * `signing.key`; `config.yaml`; `media.tsv` with SHA-256, size and kind of every media file; and, where they were asked for,
  * the files below `media`, as they lie in the media folder.
  */
+
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { OperatorError } from '../../lib/operator-error.ts';
+import { parseJsonText } from '../../lib/parse-json.ts';
 
 /** Changes when older programs could not read what newer ones write. */
 export const FORMAT = 1;
@@ -83,7 +85,7 @@ export async function readManifest(folder: string): Promise<Manifest> {
 
 function parse(text: string, path: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJsonText(text);
   } catch (cause) {
     throw new OperatorError(`${path}: not the manifest of a backup`, { cause });
   }

@@ -4,8 +4,10 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
  */
+
 import { isIP } from 'node:net';
 import type { Config } from '../../config/load.ts';
+import { parseJsonText } from '../../lib/parse-json.ts';
 import { type Finding, fail, messageOf, ok, warn } from './finding.ts';
 import { hostOf } from './listeners.ts';
 import type { Network } from './network.ts';
@@ -170,7 +172,7 @@ function portOf(serverName: string): number | undefined {
 
 function readField(text: string, ...path: readonly string[]): string | undefined {
   try {
-    let value: unknown = JSON.parse(text);
+    let value: unknown = parseJsonText(text);
     for (const key of path) value = typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined;
     return typeof value === 'string' ? value : undefined;
   } catch {
