@@ -3,9 +3,20 @@
  * of theirs comes from. Made before the features that ask others, and closed after them.
  */
 
+import { type Backfiller, createBackfiller } from './engine/backfill.ts';
+import { createForkHealer } from './engine/heal-forks.ts';
+import { createRoomImporter, type RoomImporter } from './engine/import-room.ts';
+import { createReceiver, type Receiver } from './engine/receive-pdu.ts';
+import { createResolutionRunner } from './engine/resolution-runner.ts';
+import type { WritableRoomEngine } from './engine/room-engine.ts';
+import { createPeerReader, type PeerReader } from './engine/serve-peers.ts';
+import { createStateResolver } from './engine/state-resolver.ts';
 import type { RoomEngine } from './engine/types.ts';
+import type { Receipts } from './ephemeral/receipts.ts';
+import type { Typing } from './ephemeral/typing.ts';
 import { createFederationClient, type FederationClient } from './federation/client.ts';
 import { createFederationAdmin, type FederationAdmin } from './federation/federation-admin.ts';
+import { createInbound, type Inbound } from './federation/inbound.ts';
 import { createKeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
@@ -14,6 +25,7 @@ import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
 import { createRemoteDirectory, type RemoteDirectory } from './federation/remote-directory.ts';
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
+import { createPduVerifier, createRemoteRooms } from './federation/remote-rooms.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
 import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
 import { createRoomServers } from './federation/room-servers.ts';
@@ -23,13 +35,15 @@ import { createTransport } from './federation/transport.ts';
 import { createVerifyPool } from './federation/verify-pool.ts';
 import { createWellKnown } from './federation/well-known.ts';
 import type { Clock } from './lib/clock.ts';
+import { KeyedQueue } from './lib/keyed-queue.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Metrics } from './lib/metrics.ts';
 import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
-import { parseServerName, type ServerName } from './protocol/ids.ts';
+import { parseServerName, type RoomId, type ServerName } from './protocol/ids.ts';
 import type { SigningKey } from './protocol/signing.ts';
 import type { Database } from './storage/database.ts';
 import { listRetiredKeys } from './storage/server-keys.ts';
+import type { Hub } from './streams/hub.ts';
 
 export interface FederationSettings {
   readonly enabled: boolean;
@@ -134,6 +148,67 @@ export async function createFederationTraffic(options: FederationTrafficOptions)
     admin: createFederationAdmin({ ...options, sender }),
     requestAuth: createRequestAuth({ ...options, onSeen: (origin) => sender.heardFrom(origin) }),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+export interface FederationRoomsOptions extends Federation {
+  readonly engine: WritableRoomEngine;
+  readonly hub: Hub;
+  readonly writerId: number;
+  readonly typing: Pick<Typing, 'start' | 'stop'>;
+  readonly receipts: Receipts;
+}
+
+/** Rooms that other servers are in: what they send of them, what they are told of them, and what is asked of them. */
+export interface FederationRooms extends AsyncDisposable {
+  readonly inbound: Inbound;
+  readonly receiver: Receiver;
+  readonly importer: RoomImporter;
+  readonly backfiller: Backfiller;
+  readonly peers: PeerReader;
+}
+
+/** Made after the features that what is received goes to; closed before the engine. */
+export function createFederationRooms(options: FederationRoomsOptions): FederationRooms {
+  const { database, engine, clock, logger, serverName, typing, receipts } = options;
+  const stack = new AsyncDisposableStack();
+  const runner = stack.use(createResolutionRunner());
+  const { eventNids, snapshotNids } = engine.writing;
+  const shared = {
+    ...options,
+    eventNids,
+    resolver: createStateResolver({ database, snapshotNids, runner }),
+    verifier: createPduVerifier(options.keyring),
+    remote: createRemoteRooms(options.client),
+    receiving: new KeyedQueue<RoomId>(),
+  };
+  stack.defer(() => shared.receiving.idle());
+  const receiver = createReceiver(shared);
+  const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
+  stack.use(createForkHealer({ engine, hub: options.hub, serverName, onFailed }));
+  const inbound = stack.use(
+    createInbound({
+      database,
+      engine,
+      receiver,
+      clock,
+      logger,
+      edus: {
+        setTyping: (roomId, userId, isTyping) =>
+          isTyping ? typing.start(roomId, userId) : typing.stop(roomId, userId),
+        moveReceipt: ({ roomId, userId, eventId, threadId }) =>
+          receipts.move(roomId, userId, [{ type: 'm.read', eventId, threadId }]),
+        onFailed: (cause, type) => logger.warn({ cause, type }, 'an EDU of another server was lost'),
+      },
+    }),
+  );
+  return {
+    inbound,
+    receiver,
+    importer: createRoomImporter(shared),
+    backfiller: createBackfiller(shared),
+    peers: createPeerReader({ database, engine }),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 

@@ -65,7 +65,7 @@ import { createSearchIndex } from './rooms/search-index.ts';
 import { NOTICES_LOCALPART } from './rooms/server-notices.ts';
 import { createAdministration } from './server-admin.ts';
 import { claimIdentity, createCommitter, measureDatabase, openConfigured, WRITER_ID } from './server-data.ts';
-import { createFederation, createFederationTraffic } from './server-federation.ts';
+import { createFederation, createFederationRooms, createFederationTraffic } from './server-federation.ts';
 import {
   federationSettings,
   type Live,
@@ -182,6 +182,9 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
   );
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
+  const federationRooms = stack.use(
+    createFederationRooms({ ...federation, engine, hub, writerId: WRITER_ID, typing, receipts }),
+  );
   const shared = { config, database, hub, committer, engine, clock, logger, serverName };
   const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
   const sync = stack.use(createSync({ ...push, database, engine, visibility, typing, hub, committer, clock, logger }));
@@ -307,7 +310,9 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       random,
     }),
     ...administration.endpoints,
-    ...(federation.isEnabled ? federationEndpoints({ ...federation, ...rooms, profiles, version: build.version }) : []),
+    ...(federation.isEnabled
+      ? federationEndpoints({ ...federation, ...federationRooms, ...rooms, profiles, version: build.version })
+      : []),
     ...mediaEndpoints(media),
     ...mediaUploadEndpoints(media),
     ...mediaPreviewEndpoints(media),
@@ -326,6 +331,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   });
   if (config.metrics.enabled) stack.use(await listenForMetrics(metrics, config.metrics));
   await http.listen();
+  await federationRooms.inbound.start();
   media.cleaner.start();
   stack.defer(() => http.close());
   const registrationToken = await accounts.registration.createBootstrapToken();

@@ -6,9 +6,10 @@ import type { Rooms } from '../../rooms/rooms.ts';
 import { type KeyEndpointsOptions, keyEndpoints } from './keys.ts';
 import { federationPublicRoomsEndpoints } from './public-rooms.ts';
 import { type QueryEndpointsOptions, queryEndpoints } from './query.ts';
+import { type SendEndpointsOptions, sendEndpoints } from './send.ts';
 import { federationVersionEndpoints } from './version.ts';
 
-export interface FederationApiOptions extends KeyEndpointsOptions, QueryEndpointsOptions {
+export interface FederationApiOptions extends KeyEndpointsOptions, QueryEndpointsOptions, SendEndpointsOptions {
   readonly version: string;
   readonly database: Rooms['database'];
 }
@@ -17,6 +18,7 @@ export function federationEndpoints(options: FederationApiOptions): readonly End
   return [
     ...federationVersionEndpoints(options),
     ...keyEndpoints(options),
+    ...sendEndpoints(options),
     ...queryEndpoints(options),
     ...federationPublicRoomsEndpoints(options),
   ];
