@@ -45,16 +45,21 @@ export async function isPreviewable(
   const membership = userId === undefined ? undefined : snapshot.membershipOf(userId);
   if (membership === 'ban') return false;
   if (membership === 'join' || membership === 'invite' || isOpen(snapshot)) return true;
-  if (userId === undefined || joinRuleOf(snapshot) !== 'restricted' || !snapshot.version.restricted) return false;
+  if (userId === undefined || !isRestricted(snapshot)) return false;
   return (await loadJoinedAmong(engine, allowedRooms(snapshot), userId)).size > 0;
 }
 
 /** Rooms that anybody may try to enter may be looked at from outside. A rule that the version does not know is none. */
-function isOpen(snapshot: RoomSnapshot): boolean {
+export function isOpen(snapshot: RoomSnapshot): boolean {
   const { version } = snapshot;
   const joinRule = joinRuleOf(snapshot);
   if (joinRule === 'knock') return version.knock;
   return joinRule === 'public' || (joinRule === 'knock_restricted' && version.knockRestricted);
+}
+
+/** Whether members of other rooms may join. */
+export function isRestricted(snapshot: RoomSnapshot): boolean {
+  return joinRuleOf(snapshot) === 'restricted' && snapshot.version.restricted;
 }
 
 function joinRuleOf(snapshot: RoomSnapshot): unknown {

@@ -31,6 +31,7 @@ import { createRoomSummaries, type LoadRoomSummary } from './room-summary.ts';
 import { createSearch, type SearchRooms } from './search.ts';
 import type { SearchIndex } from './search-index.ts';
 import { createEventSender, type EventSender } from './send-event.ts';
+import { createServedHierarchy, type LoadServedHierarchy } from './served-hierarchy.ts';
 import { createStateSetter, type SetState } from './set-state.ts';
 import { createHierarchy, type LoadHierarchy } from './space-hierarchy.ts';
 import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
@@ -81,6 +82,7 @@ export interface Rooms {
   readonly aggregations: Aggregations;
   readonly loadSummary: LoadRoomSummary;
   readonly loadHierarchy: LoadHierarchy;
+  readonly loadServedHierarchy: LoadServedHierarchy;
   readonly reports: Reports;
   readonly peek: Peek;
   readonly loadRoomAccountData: LoadRoomAccountData;
@@ -123,6 +125,7 @@ export function createRooms(options: RoomsOptions): Rooms {
     aggregations: createAggregations({ engine, database, visibility, ignoredUsers }),
     loadSummary: createRoomSummaries(engine),
     loadHierarchy: createHierarchy(engine),
+    loadServedHierarchy: createServedHierarchy(options),
     reports: createReports({ engine, database, visibility, clock, serverName }),
     peek: createPeeking({ engine, access, history, hub: options.hub, clock }),
     loadRoomAccountData: (userId, roomId) => listRoomAccountData(database, userId, roomId),

@@ -90,7 +90,11 @@ async function* walk(engine: Engine, userId: UserId, request: HierarchyRequest):
   }
 }
 
-function describeWithChildren(snapshot: RoomSnapshot, request: HierarchyRequest): JsonObject {
+/** The summary of a room, with what it names as its children. */
+export function describeWithChildren(
+  snapshot: RoomSnapshot,
+  request: Pick<HierarchyRequest, 'suggestedOnly'>,
+): JsonObject {
   return { ...describeRoom(snapshot), children_state: childrenOf(snapshot, request).map(toChildState) };
 }
 

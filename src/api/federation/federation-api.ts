@@ -3,15 +3,23 @@
  */
 import type { Endpoint } from '../../http/endpoint.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
+import { backfillEndpoints } from './backfill.ts';
+import { eventsEndpoints, type ReadingEndpointsOptions } from './events.ts';
 import { type KeyEndpointsOptions, keyEndpoints } from './keys.ts';
 import { federationPublicRoomsEndpoints } from './public-rooms.ts';
 import { type QueryEndpointsOptions, queryEndpoints } from './query.ts';
 import { type SendEndpointsOptions, sendEndpoints } from './send.ts';
+import { federationSpacesEndpoints } from './spaces.ts';
 import { federationVersionEndpoints } from './version.ts';
 
-export interface FederationApiOptions extends KeyEndpointsOptions, QueryEndpointsOptions, SendEndpointsOptions {
+export interface FederationApiOptions
+  extends KeyEndpointsOptions,
+    QueryEndpointsOptions,
+    SendEndpointsOptions,
+    ReadingEndpointsOptions {
   readonly version: string;
   readonly database: Rooms['database'];
+  readonly loadServedHierarchy: Rooms['loadServedHierarchy'];
 }
 
 export function federationEndpoints(options: FederationApiOptions): readonly Endpoint[] {
@@ -20,6 +28,9 @@ export function federationEndpoints(options: FederationApiOptions): readonly End
     ...keyEndpoints(options),
     ...sendEndpoints(options),
     ...queryEndpoints(options),
+    ...eventsEndpoints(options),
+    ...backfillEndpoints(options),
+    ...federationSpacesEndpoints(options),
     ...federationPublicRoomsEndpoints(options),
   ];
 }
