@@ -25,16 +25,14 @@ import {
   insertPartialRoom,
   loadNids,
 } from '../storage/imported-rooms.ts';
-import { pduStream } from '../storage/pdu-stream.ts';
 import { deleteOutliers, insertBackwardExtremities, loadKnownEvents } from '../storage/received-events.ts';
 import { insertRoom, isKnownRoom } from '../storage/rooms.ts';
 import { loadStateAt } from '../storage/state.ts';
-import type { Fact } from '../streams/committer.ts';
 import { admitPdus, admitted } from './admit-pdus.ts';
 import { type ImportedEvent, type ImportParts, judgeImported, type PduSource, storeUnjudged } from './import-events.ts';
 import { createLocalMembers } from './local-members.ts';
 import type { ReceivedEvent } from './parse-received.ts';
-import { type PlacedEvent, placeEvent } from './place-event.ts';
+import { afterGap, type PlacedEvent, placeEvent } from './place-event.ts';
 import { RoomActor, type Turn } from './room-actor.ts';
 import { loadChain } from './room-loader.ts';
 import { emptySnapshot, membershipIn, RoomSnapshot, type StateEntry } from './room-snapshot.ts';
@@ -233,9 +231,7 @@ async function enterNew(
       insertImportedState(tx, roomId, ours.map(toRow)),
       alsoOfJoin(options, request, { entering, placed })(tx),
     ]);
-  await engine.writing.found(actor, () =>
-    engine.writing.commit(actor, { facts: [{ table: pduStream, row: placed.event.row } as Fact], also }),
-  );
+  await engine.writing.found(actor, () => engine.writing.commit(actor, { facts: [afterGap(placed.event.row)], also }));
   return { imported: true, eventId: entering.join.event.eventId };
 }
 
@@ -256,8 +252,7 @@ async function enterAgain(
         insertImportedState(tx, roomId, entering.entries.map(toRow)),
         alsoOfJoin(options, request, { entering, placed })(tx),
       ]);
-    const facts = [{ table: pduStream, row: placed.event.row } as Fact];
-    return { committed: engine.writing.commit(turn.actor, { facts, also }) };
+    return { committed: engine.writing.commit(turn.actor, { facts: [afterGap(placed.event.row)], also }) };
   });
   if (decided === undefined) return refuse('the room was deleted meanwhile');
   await decided.committed;

@@ -31,7 +31,7 @@ import {
   withRedaction,
 } from './arrival.ts';
 import { judgeByAuthEvents, keysToJudge, viewOf } from './judge-received.ts';
-import { placeEvent } from './place-event.ts';
+import { afterGap, placeEvent } from './place-event.ts';
 import { placeForked } from './place-forked.ts';
 import { isInGraph } from './received-batch.ts';
 import { loadChain } from './room-loader.ts';
@@ -170,7 +170,8 @@ async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: A
   const { turn, batch, received, nid } = arrival;
   const { event } = received;
   const { stateBefore, stateAfter } = row.stored;
-  const facts = [{ table: pduStream, row } as Fact, ...changes];
+  const isAfterGap = event.prevEvents.some((id) => !isInGraph(batch.known.get(id)));
+  const facts = [isAfterGap ? afterGap(row) : ({ table: pduStream, row } as Fact), ...changes];
   const committed = parts.writing.commit(turn.actor, { facts, also: alsoWritten(arrival, row) });
   batch.known.set(event.eventId, {
     nid,
