@@ -8,7 +8,7 @@ import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import type { Transaction } from '../storage/database.ts';
 import { type EventTime, listEventsByTime } from '../storage/events-by-time.ts';
-import type { Reader } from './history.ts';
+import type { Reader } from './load-page.ts';
 import { loadRelated } from './load-related.ts';
 import type { RoomAccess } from './room-access.ts';
 

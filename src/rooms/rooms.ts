@@ -17,6 +17,7 @@ import { type Aliases, createAliases } from './aliases.ts';
 import { type CreateRoom, createRoomCreator } from './create-room.ts';
 import { createEventAtTime, type LoadEventAtTime } from './event-at-time.ts';
 import { createEventReading, type EventReading } from './event-context.ts';
+import { createGaps, type GapsOptions } from './gaps.ts';
 import { createHistory, type History } from './history.ts';
 import type { IgnoredUsers } from './ignored-users.ts';
 import { createMemberships, type Memberships } from './membership.ts';
@@ -56,6 +57,8 @@ export interface RoomsOptions {
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
   /** The directories of other servers. */
   readonly remoteDirectory?: RemoteDirectory;
+  /** Fetches history from other servers. */
+  readonly backfill?: GapsOptions['backfill'];
   readonly searchIndex: SearchIndex;
   readonly ignoredUsers: IgnoredUsers;
   readonly hub: Hub;
@@ -98,9 +101,10 @@ export function createRooms(options: RoomsOptions): Rooms {
   const shared = { ...options, requireInvitable: (userId: UserId) => requireLocal(userId, serverName) };
   const access = createRoomAccess({ engine, database });
   const visibility = createVisibility({ engine, database });
-  const events = createEventReading({ engine, access, visibility, ignoredUsers });
+  const gaps = createGaps(options);
+  const events = createEventReading({ engine, access, visibility, ignoredUsers, gaps });
   const memberships = withPredecessors(createMemberships(shared), options);
-  const history = createHistory({ engine, access, visibility, ignoredUsers });
+  const history = createHistory({ engine, access, visibility, ignoredUsers, gaps });
   return {
     clock,
     database,
