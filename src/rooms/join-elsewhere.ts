@@ -58,7 +58,7 @@ export function createJoinElsewhere(options: JoinElsewhereOptions): JoinElsewher
     const snapshot = await engine.loadSnapshot(roomId);
     const isHere = snapshot !== undefined && isInhabited(snapshot);
     if (isHere && (await canJoinHere(options, snapshot, userId))) return undefined;
-    const servers = await listServers(options, { ...request, userId, snapshot });
+    const servers = await listServers(options, { ...request, userId, snapshot, isHere });
     // A room that was only ever here can be entered again; one that nobody knows is not found.
     if (servers.length === 0) return undefined;
     if (actor.isGuest) {
@@ -83,20 +83,24 @@ async function canJoinHere(
 interface ServersWanted extends JoinElsewhereRequest {
   readonly userId: UserId;
   readonly snapshot: RoomSnapshot | undefined;
+  readonly isHere: boolean;
 }
 
+/** Whoever names servers, or was invited by somebody, means those; what we know or guess ourselves stands in for them. */
 async function listServers(options: JoinElsewhereOptions, wanted: ServersWanted): Promise<readonly ServerName[]> {
-  const { userId, roomId, snapshot } = wanted;
+  const { userId, roomId, snapshot, isHere } = wanted;
   const invite = snapshot?.membershipOf(userId) === 'invite' ? snapshot.get('m.room.member', userId) : undefined;
   const servers = new Set([
     ...wanted.servers,
     ...((await options.loadInviteServers?.(userId, roomId)) ?? []),
     ...(invite === undefined ? [] : [serverNameOf(invite.sender)]),
-    ...(snapshot === undefined ? [] : [...serversOfPower(snapshot), ...serversIn(snapshot)]),
-    ...serverInId(roomId),
   ]);
   servers.delete(options.serverName);
-  return [...servers];
+  if (servers.size > 0 && !isHere) return [...servers];
+  const known = snapshot === undefined ? [] : [...serversOfPower(snapshot), ...serversIn(snapshot)];
+  for (const server of known) servers.add(server);
+  servers.delete(options.serverName);
+  return servers.size > 0 ? [...servers] : serverInId(roomId).filter((server) => server !== options.serverName);
 }
 
 /** Who has power in a room may mostly invite, and so let others in. */
