@@ -145,6 +145,14 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       userAgent: build.short,
     }),
   );
+  const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
+  const traffic = stack.use(
+    await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
+  );
+  const receipts = createReceipts({ database, committer, rooms: engine, clock });
+  const federationRooms = stack.use(
+    createFederationRooms({ ...federation, engine, hub, writerId: WRITER_ID, typing, receipts, random }),
+  );
   const visibility = createVisibility({ engine, database });
   const accountData = createAccountData({ database, committer });
   const pushRules = createPushRules({ accountData });
@@ -157,14 +165,6 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   const isAdmin = async (userId: UserId): Promise<boolean> =>
     (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true;
   const loadProfile = createMemberProfileLoader(database);
-  const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
-  const traffic = stack.use(
-    await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
-  );
-  const receipts = createReceipts({ database, committer, rooms: engine, clock });
-  const federationRooms = stack.use(
-    createFederationRooms({ ...federation, engine, hub, writerId: WRITER_ID, typing, receipts }),
-  );
   const rooms = createRooms({
     engine,
     database,
@@ -176,6 +176,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     isAdmin,
     remoteDirectory: federation.directory,
     backfill: federationRooms.backfiller.backfill,
+    remoteJoins: federationRooms.remoteJoins,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, async (userId) => {
         await roomSettings.copy(userId, move);

@@ -33,6 +33,8 @@ export type ReceiveResult = Outcome & {
 export interface ReceiveOptions {
   /** Numbers of the body that canonical JSON would write in another way. */
   readonly oddNumbers?: OddNumbers | undefined;
+  /** Whether the events came by a handshake, so that it is for this server to send them to the others in the room. */
+  readonly forward?: boolean | undefined;
 }
 
 export interface Receiver {
@@ -64,14 +66,15 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   async function receiveAlone(
     roomId: RoomId,
     { origin, pdus }: Parameters<Receiver['receive']>[1],
-    { oddNumbers }: ReceiveOptions,
+    { oddNumbers, forward = false }: ReceiveOptions,
   ): Promise<readonly ReceiveResult[]> {
     const snapshot = await engine.loadSnapshot(roomId);
     if (snapshot === undefined || !isInhabited(snapshot)) return pdus.map(() => NOBODY_HERE);
     const { version } = snapshot;
     const parsed = await admitPdus(verifier, { roomId, version }, pdus, oddNumbers);
     const received = admitted(parsed);
-    const batch = createBatch({ roomId, version });
+    const forwarded = new Set(forward ? received.map(({ event }) => event.eventId) : []);
+    const batch = createBatch({ roomId, version }, forwarded);
     await loadIntoBatch(database, batch, received);
     const fresh = received.filter(({ event }) => isFresh(batch, event.eventId));
     const ancestors = await gaps.fill({ batch, snapshot, origin }, fresh);

@@ -17,6 +17,8 @@ import type { ReceivedEvent } from './parse-received.ts';
 export interface ReceivedBatch {
   readonly roomId: RoomId;
   readonly version: RoomVersion;
+  /** Events that this server sends on to the others in the room, once they are accepted. */
+  readonly forwarded: ReadonlySet<EventId>;
   /** Stored events of any room by id: those received, their auth and prev events. */
   readonly known: Map<EventId, KnownEvent>;
   /** Events that others of the room refer to already: they came late, and the room has gone on without them. */
@@ -29,10 +31,14 @@ export interface ReceivedBatch {
   committed: Promise<unknown>;
 }
 
-export function createBatch({ roomId, version }: Pick<ReceivedBatch, 'roomId' | 'version'>): ReceivedBatch {
+export function createBatch(
+  { roomId, version }: Pick<ReceivedBatch, 'roomId' | 'version'>,
+  forwarded: ReadonlySet<EventId> = new Set(),
+): ReceivedBatch {
   return {
     roomId,
     version,
+    forwarded,
     known: new Map(),
     referenced: new Set(),
     pendingRedactions: new Map(),

@@ -4,6 +4,7 @@
 import type { RoomEngine } from '../engine/types.ts';
 import { createVisibility } from '../engine/visible-events.ts';
 import type { RemoteDirectory } from '../federation/remote-directory.ts';
+import type { RemoteJoins } from '../federation/remote-join.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
@@ -20,6 +21,7 @@ import { createEventReading, type EventReading } from './event-context.ts';
 import { createGaps, type GapsOptions } from './gaps.ts';
 import { createHistory, type History } from './history.ts';
 import type { IgnoredUsers } from './ignored-users.ts';
+import { createJoinElsewhere } from './join-elsewhere.ts';
 import { createMemberships, type Memberships } from './membership.ts';
 import { createMutualRooms, type LoadMutualRooms } from './mutual-rooms.ts';
 import { createPeeking, type Peek } from './peeking.ts';
@@ -59,6 +61,8 @@ export interface RoomsOptions {
   readonly remoteDirectory?: RemoteDirectory;
   /** Fetches history from other servers. */
   readonly backfill?: GapsOptions['backfill'];
+  /** Joins by way of other servers. */
+  readonly remoteJoins?: RemoteJoins;
   readonly searchIndex: SearchIndex;
   readonly ignoredUsers: IgnoredUsers;
   readonly hub: Hub;
@@ -98,7 +102,12 @@ export interface Rooms {
 
 export function createRooms(options: RoomsOptions): Rooms {
   const { engine, database, clock, serverName, writerId, defaultVersion, ignoredUsers } = options;
-  const shared = { ...options, requireInvitable: (userId: UserId) => requireLocal(userId, serverName) };
+  const { remoteJoins } = options;
+  const shared = {
+    ...options,
+    requireInvitable: (userId: UserId) => requireLocal(userId, serverName),
+    joinElsewhere: remoteJoins && createJoinElsewhere({ ...options, remoteJoins }),
+  };
   const access = createRoomAccess({ engine, database });
   const visibility = createVisibility({ engine, database });
   const gaps = createGaps(options);

@@ -1,6 +1,7 @@
 /**
- * The stream of events as other servers are sent it: what this server's users did, whatever the rooms. Changes of current
- * state that state resolution made are no events, and nobody is sent them; the events that they go back to are.
+ * The stream of events as other servers are sent it: what this server's users did, whatever the rooms, and what came to us
+ * by a handshake, such as a join. Changes of current state that state resolution made are no events, and nobody is sent
+ * them; the events that they go back to are.
  */
 import type { EventId, RoomId } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
@@ -16,7 +17,7 @@ export interface EventOfServer {
 }
 
 export interface EventsOfServerRange {
-  /** Events of users of this server only. */
+  /** Events of users of this server, and those that it is to send on. */
   readonly serverName: string;
   /** Exclusive. */
   readonly after: number;
@@ -25,7 +26,7 @@ export interface EventsOfServerRange {
   readonly limit: number;
 }
 
-/** Accepted events of a server's users in stream order; a state event that is not current is one of them. */
+/** Accepted events for the other servers in stream order; a state event that is not current is one of them. */
 export async function listEventsOfServer(
   tx: Transaction,
   { serverName, after, upTo, limit }: EventsOfServerRange,
@@ -41,7 +42,7 @@ export async function listEventsOfServer(
     select e.room_id, r.room_version, e.event_id, e.position, e.pdu, e.redacted_by is not null as redacted
     from events e join rooms r using (room_id)
     where e.position > ${after} and e.position <= ${upTo} and e.rejection is null and not e.soft_failed
-      and substr(e.sender, strpos(e.sender, ':') + 1) = ${serverName}
+      and (e.forwarded or substr(e.sender, strpos(e.sender, ':') + 1) = ${serverName})
     order by e.position limit ${limit}`);
   return rows.flatMap((row) => {
     const version = getRoomVersion(row.room_version);

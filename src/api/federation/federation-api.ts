@@ -5,6 +5,7 @@ import type { Endpoint } from '../../http/endpoint.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
 import { backfillEndpoints } from './backfill.ts';
 import { eventsEndpoints, type ReadingEndpointsOptions } from './events.ts';
+import { type JoinEndpointsOptions, joinEndpoints } from './joins.ts';
 import { type KeyEndpointsOptions, keyEndpoints } from './keys.ts';
 import { federationPublicRoomsEndpoints } from './public-rooms.ts';
 import { type QueryEndpointsOptions, queryEndpoints } from './query.ts';
@@ -16,7 +17,8 @@ export interface FederationApiOptions
   extends KeyEndpointsOptions,
     QueryEndpointsOptions,
     SendEndpointsOptions,
-    ReadingEndpointsOptions {
+    ReadingEndpointsOptions,
+    JoinEndpointsOptions {
   readonly version: string;
   readonly database: Rooms['database'];
   readonly loadServedHierarchy: Rooms['loadServedHierarchy'];
@@ -27,6 +29,7 @@ export function federationEndpoints(options: FederationApiOptions): readonly End
     ...federationVersionEndpoints(options),
     ...keyEndpoints(options),
     ...sendEndpoints(options),
+    ...joinEndpoints(options),
     ...queryEndpoints(options),
     ...eventsEndpoints(options),
     ...backfillEndpoints(options),
