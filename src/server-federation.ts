@@ -26,6 +26,7 @@ import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
 import { createRemoteDirectory, type RemoteDirectory } from './federation/remote-directory.ts';
 import { createRemoteJoins, type RemoteJoins } from './federation/remote-join.ts';
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
+import { createRemoteReading, type RemoteReading } from './federation/remote-reading.ts';
 import { createPduVerifier, createRemoteRooms } from './federation/remote-rooms.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
 import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
@@ -170,7 +171,8 @@ export interface FederationRooms extends AsyncDisposable {
   readonly inbound: Inbound;
   readonly receiver: Receiver;
   readonly importer: RoomImporter;
-  readonly backfiller: Backfiller;
+  /** What the reading of rooms asks other servers with; nothing where this server talks with none. */
+  readonly reading: { readonly backfiller?: Backfiller; readonly remoteReading?: RemoteReading };
   readonly peers: PeerReader;
   readonly remoteJoins: RemoteJoins;
   readonly residentJoins: ResidentJoins;
@@ -217,7 +219,9 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
     inbound,
     receiver,
     importer,
-    backfiller: createBackfiller(shared),
+    reading: options.isEnabled
+      ? { backfiller: createBackfiller(shared), remoteReading: createRemoteReading(options.client) }
+      : {},
     peers: createPeerReader({ database, engine }),
     remoteJoins,
     residentJoins: createResidentJoins({ ...options, receiver, loadResidentRoom: createResidentRooms(options) }),

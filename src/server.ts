@@ -175,7 +175,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     loadProfile,
     isAdmin,
     remoteDirectory: federation.directory,
-    backfill: federationRooms.backfiller.backfill,
+    ...federationRooms.reading,
     remoteJoins: federationRooms.remoteJoins,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, async (userId) => {

@@ -57,6 +57,8 @@ const MAX_PAGE = 100;
 /** Ends of one gap asked about at once. */
 const MAX_ENDS = 20;
 const MAX_SERVERS = 3;
+/** Gaps with fewer positions left are not split any more: a page has to fit on either side. */
+const MIN_SPLIT = 1_000;
 
 export interface Backfilled {
   /** Events that the timeline has more than before. */
@@ -68,6 +70,16 @@ export interface Backfilled {
 export interface Backfiller {
   /** Fetches a page of what is missing before the event at this position; nothing where nobody gives any. */
   backfill(roomId: RoomId, gap: { readonly position: number; readonly limit: number }): Promise<Backfilled>;
+  /** Puts a single event into the middle of a gap, so that it can be read on from; whether it is there now. */
+  takeEvent(roomId: RoomId, wanted: EventInGap): Promise<boolean>;
+}
+
+/** An event that lies somewhere in a gap, and who has it. */
+export interface EventInGap {
+  /** Of the event after the gap. */
+  readonly position: number;
+  readonly eventId: EventId;
+  readonly server: ServerName;
 }
 
 export interface BackfillerOptions {
@@ -87,6 +99,7 @@ export function createBackfiller(options: BackfillerOptions): Backfiller {
   const parts = { ...options, gaps: createGapFiller(options) };
   return {
     backfill: (roomId, gap) => options.receiving.run(roomId, () => backfillAlone(parts, roomId, gap)),
+    takeEvent: (roomId, wanted) => options.receiving.run(roomId, () => takeEventAlone(parts, roomId, wanted)),
   };
 }
 
@@ -117,6 +130,24 @@ async function backfillAlone(
   return { added: 0, gap: position };
 }
 
+async function takeEventAlone(parts: Parts, roomId: RoomId, wanted: EventInGap): Promise<boolean> {
+  const { position, eventId, server } = wanted;
+  const snapshot = await parts.engine.loadSnapshot(roomId);
+  const gap = await loadGap(parts.database, { roomId, position, limit: 1 });
+  if (snapshot === undefined || gap === undefined || gap.room < MIN_SPLIT) return false;
+  const value = await parts.remote.fetchEvent({ server, roomId, eventId }).catch(() => undefined);
+  const found = value === undefined ? [] : admitted(await admitPdus(parts.verifier, snapshot, [value]));
+  if (found[0]?.event.eventId !== eventId) return false;
+  const batch = createBatch(snapshot);
+  await loadIntoBatch(parts.database, batch, found);
+  if (isInGraph(batch.known.get(eventId))) return true;
+  await parts.gaps.support({ batch, snapshot, origin: server }, found);
+  const judged = await judgeAll(parts, { batch, create: snapshot.get('m.room.create', '') }, found);
+  const middle = position - Math.floor(gap.room / 2);
+  await store(parts, { batch, gap: { ...gap, position: middle } }, judged);
+  return judged.accepted.length > 0;
+}
+
 async function stillOpen({ database }: Parts, roomId: RoomId, position: number): Promise<number | undefined> {
   return (await loadGap(database, { roomId, position, limit: 1 })) === undefined ? undefined : position;
 }
@@ -134,9 +165,9 @@ async function takeFrom(parts: Parts, { snapshot, server, gap, limit }: Page): P
   const found = admitted(await admitPdus(parts.verifier, snapshot, values.slice(0, limit)));
   const batch = createBatch(snapshot);
   await loadIntoBatch(parts.database, batch, found);
-  const page = connected(found, { missing: gap.ends, known: new Set() }).filter(
-    ({ event }) => !isInGraph(batch.known.get(event.eventId)),
-  );
+  // What lies behind an event that we have is history of another place.
+  const known = new Set(found.map(({ event }) => event.eventId).filter((id) => isInGraph(batch.known.get(id))));
+  const page = connected(found, { missing: gap.ends, known });
   if (page.length === 0) return 0;
   await parts.gaps.support({ batch, snapshot, origin: server }, page);
   const judged = await judgeAll(parts, { batch, create: snapshot.get('m.room.create', '') }, sortTopologically(page));
