@@ -21,6 +21,7 @@ import { createKeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
 import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
+import { createLocationClient, type OpenLocation } from './federation/location-client.ts';
 import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
 import { createRemoteDirectory, type RemoteDirectory } from './federation/remote-directory.ts';
@@ -87,6 +88,7 @@ export interface Federation
   readonly policy: ServerPolicy;
   readonly fetchRemoteProfile: FetchRemoteProfile;
   readonly directory: RemoteDirectory;
+  readonly openLocation: OpenLocation;
 }
 
 export async function createFederation(options: FederationOptions): Promise<Federation> {
@@ -125,6 +127,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     policy,
     fetchRemoteProfile: createRemoteProfiles({ serverName, client }),
     directory: createRemoteDirectory(client),
+    openLocation: createLocationClient(transport),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
 }

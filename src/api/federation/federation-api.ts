@@ -7,6 +7,7 @@ import { backfillEndpoints } from './backfill.ts';
 import { eventsEndpoints, type ReadingEndpointsOptions } from './events.ts';
 import { type JoinEndpointsOptions, joinEndpoints } from './joins.ts';
 import { type KeyEndpointsOptions, keyEndpoints } from './keys.ts';
+import { type FederationMediaOptions, federationMediaEndpoints } from './media.ts';
 import { federationPublicRoomsEndpoints } from './public-rooms.ts';
 import { type QueryEndpointsOptions, queryEndpoints } from './query.ts';
 import { type SendEndpointsOptions, sendEndpoints } from './send.ts';
@@ -18,6 +19,7 @@ export interface FederationApiOptions
     QueryEndpointsOptions,
     SendEndpointsOptions,
     ReadingEndpointsOptions,
+    FederationMediaOptions,
     JoinEndpointsOptions {
   readonly version: string;
   readonly database: Rooms['database'];
@@ -35,5 +37,6 @@ export function federationEndpoints(options: FederationApiOptions): readonly End
     ...backfillEndpoints(options),
     ...federationSpacesEndpoints(options),
     ...federationPublicRoomsEndpoints(options),
+    ...federationMediaEndpoints(options),
   ];
 }
