@@ -88,7 +88,7 @@ export function createTransport(options: TransportOptions): Transport {
   return {
     async send(request) {
       using bounds = new Bounds(clock, request);
-      return bounds.within(() => exchange({ ...options, pools, signal: bounds.signal }, request, readWhole));
+      return await bounds.within(() => exchange({ ...options, pools, signal: bounds.signal }, request, readWhole));
     },
 
     async open(request) {
