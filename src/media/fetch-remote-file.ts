@@ -58,10 +58,15 @@ async function openSigned(
   try {
     return await client.open({ destination, method: 'GET', path, ...bounds });
   } catch (cause) {
-    const isUnknown = cause instanceof FederationError && (cause.status === 404 || cause.status === 405);
-    if (isUnknown && cause.errcode !== 'M_NOT_FOUND') return undefined;
+    if (isUnknownEndpoint(cause)) return undefined;
     throw cause;
   }
+}
+
+/** Whoever knows the endpoint says what is wrong in Matrix's words. */
+function isUnknownEndpoint(cause: unknown): boolean {
+  if (!(cause instanceof FederationError) || cause.status === undefined || cause.status >= 500) return false;
+  return cause.errcode === undefined || cause.errcode === 'M_UNRECOGNIZED';
 }
 
 async function openLegacy(

@@ -4,6 +4,7 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchyroomid
  */
+import { FederationError } from '../federation/federation-error.ts';
 import type { RemoteReading } from '../federation/remote-reading.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Lru } from '../lib/lru.ts';
@@ -38,7 +39,7 @@ export interface RemoteSummariesOptions {
 
 const MAX_CACHE_BYTES = 8 * 1024 * 1024;
 const KEPT_MS = 5 * 60_000;
-/** What nobody told of is asked again sooner. */
+/** Servers that do not answer are left alone for so long. */
 const MISSED_MS = 30_000;
 const MAX_SERVERS = 3;
 const MAX_CHILDREN = 500;
@@ -55,19 +56,21 @@ export function createRemoteSummaries({ remote, clock, serverName }: RemoteSumma
   const kept = new Lru<string, Kept>({ maxCost: MAX_CACHE_BYTES, costOf: sizeOf });
   const loading = new Map<string, Promise<RemoteSummary | undefined>>();
 
-  async function fetchFirst(roomId: RoomId, servers: readonly ServerName[]): Promise<RemoteSummary | undefined> {
-    for (const server of servers) {
-      const answer = await remote.fetchHierarchy(server, roomId).catch(() => undefined);
-      const found = answer === undefined ? undefined : readAnswer(answer, roomId);
-      if (found !== undefined) return found;
-    }
-    return undefined;
-  }
-
   async function fetchAndKeep(key: string, roomId: RoomId, servers: readonly ServerName[]) {
-    const found = await fetchFirst(roomId, servers);
-    kept.set(key, { found, until: clock.monotonic() + (found === undefined ? MISSED_MS : KEPT_MS) });
-    return found;
+    let isRefused = true;
+    for (const server of servers) {
+      try {
+        const found = readAnswer(await remote.fetchHierarchy(server, roomId), roomId);
+        if (found === undefined) continue;
+        kept.set(key, { found, until: clock.monotonic() + KEPT_MS });
+        return found;
+      } catch (cause) {
+        isRefused &&= cause instanceof FederationError && cause.reason === 'answered';
+      }
+    }
+    // Who says no is asked again: it costs little, and may change with the next join. Who does not answer has us wait.
+    if (!isRefused) kept.set(key, { found: undefined, until: clock.monotonic() + MISSED_MS });
+    return undefined;
   }
 
   return {
