@@ -2,6 +2,7 @@
  * A scripted server in a room of a whole one: it learns the room's graph, joins by sending an event of its own, and from
  * then on may ask. Requests are signed with its key.
  */
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import { createEvent } from '../../src/protocol/event.ts';
@@ -11,7 +12,7 @@ import { signRequest } from '../../src/protocol/request-signing.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { versionOf } from './engine.ts';
 import { call, type ScriptedServer, type TestHomeserver } from './federation.ts';
-import { at } from './json.ts';
+import { at, listAt } from './json.ts';
 import { RemoteRoom, RemoteServer } from './remote-room.ts';
 
 export interface PeerAnswer {
@@ -32,6 +33,8 @@ export function askAs(
 }
 
 let transactions = 0;
+
+const handleFault = (cause: unknown): void => console.error(cause);
 
 export class PeerRoom {
   readonly room: RemoteRoom;
@@ -79,6 +82,53 @@ export class PeerRoom {
       await sleep(20);
     }
     throw new Error(`the event was not taken in: ${JSON.stringify(at(answer, 'pdus'))}`);
+  }
+
+  /** Lets the scripted server answer for the room as it knows it; `change` may put something else in the place. */
+  serve(change: (path: string, answer: JsonObject) => JsonObject | number = (_path, answer) => answer): void {
+    const { handle } = this.#peer;
+    this.#peer.handle = (request, response) => {
+      const path = request.url ?? '';
+      if (!path.startsWith('/_matrix/federation/v1/')) return handle(request, response);
+      this.#answer(request).then((answer) => {
+        const changed = answer === undefined ? 404 : change(path, answer);
+        const status = typeof changed === 'number' ? changed : 200;
+        response.writeHead(status, { 'content-type': 'application/json' });
+        response.end(JSON.stringify(typeof changed === 'number' ? { errcode: 'M_UNKNOWN', error: '' } : changed));
+      }, handleFault);
+      return undefined;
+    };
+  }
+
+  async #answer(request: IncomingMessage): Promise<JsonObject | undefined> {
+    const url = new URL(request.url ?? '', 'https://peer');
+    const [, , , , endpoint = '', last = ''] = url.pathname.split('/').map(decodeURIComponent);
+    const answers = this.room.answers();
+    const { roomId } = this.room;
+    const server = this.remote.name;
+    const id = (text: string): EventId => text as EventId;
+    if (endpoint === 'get_missing_events') {
+      const body: unknown = JSON.parse((await request.toArray()).join(''));
+      const [earliest, latest] = ['earliest_events', 'latest_events'].map((key) =>
+        listAt(body, key).map(String).map(id),
+      );
+      const limit = Number(at(body, 'limit'));
+      const question = { server, roomId, earliest: earliest ?? [], latest: latest ?? [], limit };
+      return { events: await answers.fetchMissingEvents(question) };
+    }
+    if (endpoint === 'state_ids') {
+      const ids = await answers.fetchStateIds({ server, roomId, eventId: id(url.searchParams.get('event_id') ?? '') });
+      return { pdu_ids: ids.stateIds, auth_chain_ids: ids.authChainIds };
+    }
+    if (endpoint === 'event') {
+      const pdu = await answers.fetchEvent({ server, roomId, eventId: id(last) });
+      return pdu === undefined ? undefined : { pdus: [pdu] };
+    }
+    if (endpoint !== 'backfill') return undefined;
+    const from = url.searchParams.getAll('v').map(id);
+    return {
+      pdus: await answers.fetchBackfill({ server, roomId, from, limit: Number(url.searchParams.get('limit')) }),
+    };
   }
 
   ask(path: string, body?: JsonObject): Promise<PeerAnswer> {
