@@ -5,6 +5,7 @@
  *
  * Invite events reach their server by the invite API, which carries what it needs to understand them.
  */
+import { createRoomAcls } from '../engine/room-acls.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { parseUserId, type RoomId, type ServerName, serverNameOf } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
@@ -53,6 +54,7 @@ const PAGE_SIZE = 500;
 
 export function createFanOut(options: FanOutOptions): FanOut {
   const { database, serverName } = options;
+  const isAllowed = createRoomAcls();
   let position = options.position;
   /** What is known to be committed. */
   let committed = options.position;
@@ -90,6 +92,8 @@ export function createFanOut(options: FanOutOptions): FanOut {
       // Who sent us an event to be sent on has it.
       const sender = parseUserId(pdu.sender);
       if (sender !== undefined) targets.delete(serverNameOf(sender));
+      // Whom the room keeps out learns nothing of it.
+      for (const target of targets) if (snapshot !== undefined && !isAllowed(snapshot, target)) targets.delete(target);
       const text = targets.size === 0 ? undefined : encodePdu(pdu);
       if (text === undefined) continue;
       for (const target of targets) {

@@ -34,6 +34,7 @@ import {
   loadInboundAnswer,
   type StagedPdu,
 } from '../storage/inbound.ts';
+import { readDeviceEdus, storeDeviceEdus } from './device-edus.ts';
 import { dispatchEdus, type EduPorts } from './inbound-edus.ts';
 import type { RemoteJoins } from './remote-join.ts';
 
@@ -70,6 +71,7 @@ export interface Inbound extends AsyncDisposable {
 }
 
 export interface InboundOptions {
+  readonly serverName: ServerName;
   readonly database: Database;
   readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadSnapshots'>;
   readonly receiver: Receiver;
@@ -101,18 +103,22 @@ export function createInbound(options: InboundOptions): Inbound {
     const answer = { pdus: Object.fromEntries(judged.map(({ eventId, error }) => [eventId, error ? { error } : {}])) };
     const staged = judged.filter(({ error }) => error === undefined);
     const now = clock.now();
+    const deviceEdus = readDeviceEdus({ origin, serverName: options.serverName }, edus);
     await database.transaction((tx) =>
-      insertInbound(tx, {
-        origin,
-        txnId,
-        answer: JSON.stringify(answer),
-        receivedAt: now,
-        pdus: staged.map(({ roomId, text }) => ({ roomId, pdu: text })),
-      }),
+      Promise.all([
+        insertInbound(tx, {
+          origin,
+          txnId,
+          answer: JSON.stringify(answer),
+          receivedAt: now,
+          pdus: staged.map(({ roomId, text }) => ({ roomId, pdu: text })),
+        }),
+        storeDeviceEdus(tx, deviceEdus, now),
+      ]),
     );
     for (const roomId of new Set(staged.map((one) => one.roomId))) rooms.wake(roomId);
     if (clock.monotonic() - cleanedAt > CLEANING_INTERVAL_MS) await forgetOldAnswers();
-    await dispatchEdus({ engine: options.engine, ports: options.edus, isAllowed }, origin, edus);
+    await dispatchEdus({ engine: options.engine, ports: options.edus, isAllowed, clock }, origin, edus);
     return answer;
   }
 
