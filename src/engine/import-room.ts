@@ -241,9 +241,7 @@ async function enterNew(
       insertImportedState(tx, roomId, ours.map(toRow)),
       alsoOfJoin(options, request, { entering, placed })(tx),
     ]);
-  await engine.writing.found(actor, () =>
-    engine.writing.commit(actor, { facts: [{ table: pduStream, row: placed.event.row } as Fact], also }),
-  );
+  await engine.writing.found(actor, () => engine.writing.commit(actor, { facts: [toFact(placed)], also }));
   return { imported: true, eventId: entering.join.event.eventId };
 }
 
@@ -264,12 +262,16 @@ async function enterAgain(
         insertImportedState(tx, roomId, entering.entries.map(toRow)),
         alsoOfJoin(options, request, { entering, placed })(tx),
       ]);
-    const facts = [{ table: pduStream, row: placed.event.row } as Fact];
-    return { committed: engine.writing.commit(turn.actor, { facts, also }) };
+    return { committed: engine.writing.commit(turn.actor, { facts: [toFact(placed)], also }) };
   });
   if (decided === undefined) return refuse('the room was deleted meanwhile');
   await decided.committed;
   return { imported: true, eventId: entering.join.event.eventId };
+}
+
+/** The server that let us in tells the others. */
+function toFact({ event }: PlacedEvent): Fact {
+  return { table: pduStream, row: { ...event.row, isOutgoing: false } } as Fact;
 }
 
 interface Entered {

@@ -220,7 +220,7 @@ async function importRoom({ importer }: Parts, { answer, join, server, ...room }
 
 /** A room that we are in takes the join like any other event. */
 async function receiveJoin({ receiver }: Parts, { roomId, join, server }: Handshake): Promise<void> {
-  const [result] = await receiver.receive(roomId, { origin: server, pdus: [join] });
+  const [result] = await receiver.receive(roomId, { origin: server, pdus: [join] }, { isOutgoing: false });
   if (result?.outcome === 'accepted' || result?.outcome === 'known') return;
   throw isFinal('malformed', `the join is not one that this room allows: ${result?.reason ?? result?.outcome}`);
 }
