@@ -147,7 +147,11 @@ async function joinVia(parts: Parts, joining: Joining, takeIn: TakeIn): Promise<
   parts.pending.set(joining.roomId, { version, over });
   try {
     const bytes = await sendJoin(parts, joining, { pdu, eventId });
-    const answer = await readJoinAnswer(bytes, version, createBreather(parts.clock));
+    const answer = await readJoinAnswer(bytes, {
+      version,
+      breathe: createBreather(parts.clock),
+      signal: parts.stopping,
+    });
     await takeIn({
       ...joining,
       version,
