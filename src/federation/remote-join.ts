@@ -80,8 +80,12 @@ export interface RemoteJoinsOptions {
   readonly logger: Logger;
 }
 
-/** Takes in what a server answered to a join. */
-type TakeIn = (handshake: Handshake) => Promise<void>;
+/** What a join is made into, once a server has let the user in. */
+interface Goal {
+  /** Whether the room comes here by it. */
+  readonly bringsRoom: boolean;
+  takeIn(handshake: Handshake): Promise<void>;
+}
 
 interface Handshake extends JoinWanted {
   readonly version: RoomVersion;
@@ -99,15 +103,16 @@ export function createRemoteJoins(options: RemoteJoinsOptions): RemoteJoins {
   const queue = new KeyedQueue<RoomId>();
   const isInhabited = createLocalMembers(options.serverName);
   const parts: Parts = { ...options, pending: new Map(), stopping: stopping.signal };
+  const toHere: Goal = { bringsRoom: true, takeIn: (handshake) => importRoom(parts, handshake) };
+  const toRoom: Goal = { bringsRoom: false, takeIn: (handshake) => receiveJoin(parts, handshake) };
   return {
     join: (request) =>
       queue.run(request.roomId, async () => {
         const snapshot = await options.engine.loadSnapshot(request.roomId);
         if (snapshot !== undefined && isInhabited(snapshot)) return undefined;
-        return tryServers(parts, request, (handshake) => importRoom(parts, handshake));
+        return tryServers(parts, request, toHere);
       }),
-    joinAuthorised: (request) =>
-      queue.run(request.roomId, () => tryServers(parts, request, (handshake) => receiveJoin(parts, handshake))),
+    joinAuthorised: (request) => queue.run(request.roomId, () => tryServers(parts, request, toRoom)),
     getPending: (roomId) => parts.pending.get(roomId),
     async [Symbol.asyncDispose]() {
       stopping.abort();
@@ -116,7 +121,7 @@ export function createRemoteJoins(options: RemoteJoinsOptions): RemoteJoins {
   };
 }
 
-async function tryServers(parts: Parts, request: RemoteJoinRequest, takeIn: TakeIn): Promise<EventId | undefined> {
+async function tryServers(parts: Parts, request: RemoteJoinRequest, goal: Goal): Promise<EventId | undefined> {
   const { clock, policy, logger } = parts;
   const { roomId } = request;
   const failures: FederationError[] = [];
@@ -124,7 +129,7 @@ async function tryServers(parts: Parts, request: RemoteJoinRequest, takeIn: Take
   const servers = [...new Set(request.servers)].filter((server) => policy.admits(server)).slice(0, MAX_SERVERS);
   for (const server of servers) {
     try {
-      return await joinVia(parts, { ...request, server }, takeIn);
+      return await joinVia(parts, { ...request, server }, goal);
     } catch (cause) {
       if (!(cause instanceof FederationError)) throw cause;
       logger.info({ cause, roomId, server }, 'a server did not let a user into a room');
@@ -139,12 +144,12 @@ async function tryServers(parts: Parts, request: RemoteJoinRequest, takeIn: Take
 
 type Joining = JoinWanted & Pick<RemoteJoinRequest, 'content'>;
 
-async function joinVia(parts: Parts, joining: Joining, takeIn: TakeIn): Promise<EventId> {
+async function joinVia(parts: Parts, joining: Joining, goal: Goal): Promise<EventId> {
   const template = readJoinTemplate(await fetchTemplate(parts, joining), joining);
   const { version } = template;
   const { pdu, eventId } = buildJoin(template, joining, { ...parts, now: parts.clock.now() });
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
-  parts.pending.set(joining.roomId, { version, over });
+  if (goal.bringsRoom) parts.pending.set(joining.roomId, { version, over });
   try {
     const bytes = await sendJoin(parts, joining, { pdu, eventId });
     const answer = await readJoinAnswer(bytes, {
@@ -152,7 +157,7 @@ async function joinVia(parts: Parts, joining: Joining, takeIn: TakeIn): Promise<
       breathe: createBreather(parts.clock),
       signal: parts.stopping,
     });
-    await takeIn({
+    await goal.takeIn({
       ...joining,
       version,
       answer,
