@@ -16,6 +16,7 @@ import { parseJson, parseJsonWithOddNumbers } from '../protocol/strict-json.ts';
 import { isFinal } from './federation-error.ts';
 
 export interface JoinAnswer {
+  /** Parsed anew each time that they are walked. */
   readonly state: Iterable<JsonValue>;
   readonly authChain: Iterable<JsonValue>;
   /** Our join, as the other server says that it stands now. */
@@ -60,8 +61,12 @@ function withoutStatus(bytes: Buffer): Buffer {
   return bytes.subarray(prefix.length);
 }
 
-/** May be walked once; what holds numbers that the room version does not allow is left out here, where they are seen. */
-function* parseEach(slices: readonly Buffer[], { version, signal }: JoinReading): Iterable<JsonValue> {
+function parseEach(slices: readonly Buffer[], reading: JoinReading): Iterable<JsonValue> {
+  return { [Symbol.iterator]: () => parseSlices(slices, reading) };
+}
+
+/** What holds numbers that the room version does not allow is left out here, where they are seen. */
+function* parseSlices(slices: readonly Buffer[], { version, signal }: JoinReading): Generator<JsonValue> {
   for (const bytes of slices) {
     if (signal.aborted) throw isFinal('cancelled', 'the server is stopping');
     const parsed = tryParse(() => parseJsonWithOddNumbers(bytes));

@@ -17,14 +17,16 @@ import { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
 import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
-import type { JsonObject, Pdu } from '../protocol/pdu.ts';
+import type { JsonObject, JsonValue, Pdu } from '../protocol/pdu.ts';
 import { ROOM_VERSIONS, type RoomVersion } from '../protocol/room-version.ts';
 import type { SigningKey } from '../protocol/signing.ts';
 import { type FederationClient, type FederationRequest, federationPath } from './client.ts';
 import { FederationError, isFinal } from './federation-error.ts';
 import { isRefusal, toClientError } from './handshake-errors.ts';
 import { type JoinAnswer, readJoinAnswer, withAuthoriserSignature } from './join-answer.ts';
+import { findSigners } from './join-keys.ts';
 import { buildJoin, type JoinWanted, readJoinTemplate } from './join-template.ts';
+import type { Keyring } from './keyring.ts';
 import type { ServerPolicy } from './server-policy.ts';
 
 /** Servers tried for one join. */
@@ -37,6 +39,8 @@ const TEMPLATE_DEADLINE_MS = 15_000;
 const MAX_TEMPLATE_BYTES = 256 * 1024;
 /** A large room takes the other server its time. */
 const JOIN_DEADLINE_MS = 120_000;
+/** For the keys of all servers in a room. */
+const KEY_BUDGET_MS = 15_000;
 /** The largest rooms there are: some 100,000 members. */
 const MAX_JOIN_BYTES = 256 * 1024 * 1024;
 
@@ -73,6 +77,7 @@ export interface RemoteJoinsOptions {
   readonly policy: ServerPolicy;
   readonly importer: RoomImporter;
   readonly receiver: Receiver;
+  readonly keyring: Pick<Keyring, 'prepare'>;
   readonly serverName: ServerName;
   readonly signingKey: SigningKey;
   readonly random: Random;
@@ -152,11 +157,9 @@ async function joinVia(parts: Parts, joining: Joining, goal: Goal): Promise<Even
   if (goal.bringsRoom) parts.pending.set(joining.roomId, { version, over });
   try {
     const bytes = await sendJoin(parts, joining, { pdu, eventId });
-    const answer = await readJoinAnswer(bytes, {
-      version,
-      breathe: createBreather(parts.clock),
-      signal: parts.stopping,
-    });
+    const breathe = createBreather(parts.clock);
+    const answer = await readJoinAnswer(bytes, { version, breathe, signal: parts.stopping });
+    if (goal.bringsRoom) await prepareKeys(parts, answer, { version, breathe });
     await goal.takeIn({
       ...joining,
       version,
@@ -168,6 +171,19 @@ async function joinVia(parts: Parts, joining: Joining, goal: Goal): Promise<Even
     parts.pending.delete(joining.roomId);
     end();
   }
+}
+
+/** Of dead servers nobody has the keys; whatever they signed is left out, and must not make the user wait. */
+async function prepareKeys(
+  { keyring }: Parts,
+  { state, authChain }: JoinAnswer,
+  reading: Parameters<typeof findSigners>[1],
+): Promise<void> {
+  const events = function* (): Generator<JsonValue> {
+    yield* authChain;
+    yield* state;
+  };
+  await keyring.prepare(await findSigners(events(), reading), KEY_BUDGET_MS);
 }
 
 function fetchTemplate({ client, stopping }: Parts, { server, roomId, userId }: Joining): Promise<JsonObject> {
