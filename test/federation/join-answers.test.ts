@@ -3,9 +3,11 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import { createEvent } from '../../src/protocol/event.ts';
-import type { Event, JsonObject, Pdu } from '../../src/protocol/pdu.ts';
+import { isJsonObject } from '../../src/protocol/json-value.ts';
+import type { Event, JsonObject, JsonValue, Pdu } from '../../src/protocol/pdu.ts';
 import { signRequest } from '../../src/protocol/request-signing.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
@@ -24,6 +26,7 @@ import {
   startScriptedResident,
   type TemplateAnswer,
 } from '../support/scripted-resident.ts';
+import { spoil, spoilings } from '../support/spoil.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();
@@ -256,6 +259,39 @@ describe('A3, A20: of an answer with bad events the others are taken', () => {
     assert.ok(!found.includes('m.room.power_levels '));
   });
 });
+
+describe('an answer that is spoiled anywhere', () => {
+  const KNOWN = new Set([200, 403, 404, 502]);
+
+  test('in its template', async () => {
+    await fc.assert(
+      fc.asyncProperty(spoilings, async (spoiling) => {
+        await using resident = await startScriptedResident(authority);
+        resident.template = (answer) => asObject(spoil(answer, spoiling));
+        const { status } = await join(resident);
+        assert.ok(KNOWN.has(status), String(status));
+        if (status !== 200) assert.equal(await rowsOf(resident), 0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('in its state or what is around it', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(spoilings, { minLength: 1, maxLength: 3 }), async (all) => {
+        await using resident = await startScriptedResident(authority);
+        resident.answer = (answer) => asObject(all.reduce<JsonValue>(spoil, answer));
+        const { status } = await join(resident);
+        assert.ok(KNOWN.has(status), String(status));
+        if (status === 200) assert.ok((await stateOf(resident)).includes('m.room.create '));
+        else assert.equal(await rowsOf(resident), 0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+const asObject = (value: JsonValue): JsonObject => (isJsonObject(value) ? value : { value });
 
 describe('restricted rooms', () => {
   const joinRules = { join_rule: 'restricted', allow: [] };
