@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import { createEvent } from '../../src/protocol/event.ts';
 import { isJsonObject } from '../../src/protocol/json-value.ts';
-import type { JsonObject, JsonValue, Pdu } from '../../src/protocol/pdu.ts';
+import type { JsonObject, Pdu } from '../../src/protocol/pdu.ts';
 import { signRequest } from '../../src/protocol/request-signing.ts';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
 import { hashAndSignEvent } from '../../src/protocol/sign-event.ts';
