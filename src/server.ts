@@ -320,7 +320,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
           ...federationRooms,
           ...rooms,
           ...media,
-        ...accounts,
+          ...accounts,
           profiles,
           random,
           version: build.version,

@@ -171,7 +171,7 @@ async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: A
   const { event } = received;
   const { stateBefore, stateAfter } = row.stored;
   const isAfterGap = event.prevEvents.some((id) => !isInGraph(batch.known.get(id)));
-  const written = batch.forwarded.has(event.eventId) ? { ...row, forwarded: true } : row;
+  const written = { ...row, isOutgoing: batch.outgoing.get(event.eventId) };
   const facts = [isAfterGap ? afterGap(written) : ({ table: pduStream, row: written } as Fact), ...changes];
   const committed = parts.writing.commit(turn.actor, { facts, also: alsoWritten(arrival, row) });
   batch.known.set(event.eventId, {

@@ -17,8 +17,8 @@ import type { ReceivedEvent } from './parse-received.ts';
 export interface ReceivedBatch {
   readonly roomId: RoomId;
   readonly version: RoomVersion;
-  /** Events that this server sends on to the others in the room, once they are accepted. */
-  readonly forwarded: ReadonlySet<EventId>;
+  /** Whether this server sends the events to the others in the room, where it is not as their senders say. */
+  readonly outgoing: ReadonlyMap<EventId, boolean>;
   /** Stored events of any room by id: those received, their auth and prev events. */
   readonly known: Map<EventId, KnownEvent>;
   /** Events that others of the room refer to already: they came late, and the room has gone on without them. */
@@ -33,12 +33,12 @@ export interface ReceivedBatch {
 
 export function createBatch(
   { roomId, version }: Pick<ReceivedBatch, 'roomId' | 'version'>,
-  forwarded: ReadonlySet<EventId> = new Set(),
+  outgoing: ReadonlyMap<EventId, boolean> = new Map(),
 ): ReceivedBatch {
   return {
     roomId,
     version,
-    forwarded,
+    outgoing,
     known: new Map(),
     referenced: new Set(),
     pendingRedactions: new Map(),

@@ -203,9 +203,10 @@ interface RoomWork {
 }
 
 /** Works on the staged PDUs of each room, one step after another; rooms side by side. */
-function createRoomWork({ database, receiver, joins, clock, logger }: InboundOptions): RoomWork {
+function createRoomWork({ database, engine, receiver, joins, clock, logger }: InboundOptions): RoomWork {
   const queue = new KeyedQueue<RoomId>();
   const retries = new Map<RoomId, Disposable>();
+  const receiveStaged = createStagedReceiver({ engine, receiver });
   let isStopped = false;
 
   async function work(roomId: RoomId, attempt: number): Promise<void> {
@@ -216,7 +217,7 @@ function createRoomWork({ database, receiver, joins, clock, logger }: InboundOpt
       const last = staged.at(-1);
       if (last === undefined) return;
       try {
-        await receiveStaged(receiver, roomId, staged);
+        await receiveStaged(roomId, staged);
       } catch (cause) {
         if (attempt < MAX_ATTEMPTS) throw cause;
         logger.error({ cause, roomId, pdu: last.inboundId }, 'an event of another server was given up');
@@ -254,17 +255,25 @@ function createRoomWork({ database, receiver, joins, clock, logger }: InboundOpt
   };
 }
 
+type ReceiveStaged = (roomId: RoomId, staged: readonly StagedPdu[]) => Promise<void>;
+
 /** Those that one server sent in a row are received together. */
-async function receiveStaged(receiver: Receiver, roomId: RoomId, staged: readonly StagedPdu[]): Promise<void> {
-  let rest = staged;
-  while (rest.length > 0) {
-    const origin = rest[0]?.origin;
-    if (origin === undefined) return;
-    const end = rest.findIndex((one) => one.origin !== origin);
-    const run = end === -1 ? rest : rest.slice(0, end);
-    rest = rest.slice(run.length);
-    // Our own text, whose numbers were looked at when it was staged.
-    const pdus = run.map(({ pdu }) => parseJsonText(pdu) as JsonValue);
-    await receiver.receive(roomId, { origin, pdus });
-  }
+function createStagedReceiver({ engine, receiver }: Pick<InboundOptions, 'engine' | 'receiver'>): ReceiveStaged {
+  const isAllowed = createRoomAcls();
+  return async (roomId, staged) => {
+    let rest = staged;
+    while (rest.length > 0) {
+      const origin = rest[0]?.origin;
+      if (origin === undefined) return;
+      const end = rest.findIndex((one) => one.origin !== origin);
+      const run = end === -1 ? rest : rest.slice(0, end);
+      rest = rest.slice(run.length);
+      // Of a room that was only being joined when they came, the list was not known then.
+      const snapshot = await engine.loadSnapshot(roomId);
+      if (snapshot !== undefined && !isAllowed(snapshot, origin)) continue;
+      // Our own text, whose numbers were looked at when it was staged.
+      const pdus = run.map(({ pdu }) => parseJsonText(pdu) as JsonValue);
+      await receiver.receive(roomId, { origin, pdus });
+    }
+  };
 }

@@ -108,7 +108,7 @@ async function sendJoin(options: ResidentJoinsOptions, request: SendJoinRequest)
   const join = readJoin(snapshot, request);
   await requireKnownReferences(database, snapshot, join);
   const event = await authorise(options, snapshot, join);
-  const [result] = await options.receiver.receive(roomId, { origin, pdus: [event] }, { oddNumbers, forward: true });
+  const [result] = await options.receiver.receive(roomId, { origin, pdus: [event] }, { oddNumbers, isOutgoing: true });
   if (result?.outcome === 'dropped') throw invalid(result.reason);
   if (result === undefined || 'rule' in result) {
     throw new MatrixError('M_FORBIDDEN', result?.reason ?? 'The join is not allowed');

@@ -1,6 +1,6 @@
 /**
- * The stream of events as other servers are sent it: what this server's users did, whatever the rooms, and what came to us
- * by a handshake, such as a join. Changes of current state that state resolution made are no events, and nobody is sent
+ * The stream of events as other servers are sent it: what this server's users did, whatever the rooms. What was done by way
+ * of a server, such as a join, that server sends. Changes of current state that state resolution made are no events, and nobody is sent
  * them; the events that they go back to are.
  */
 import type { EventId, RoomId } from '../protocol/ids.ts';
@@ -42,7 +42,7 @@ export async function listEventsOfServer(
     select e.room_id, r.room_version, e.event_id, e.position, e.pdu, e.redacted_by is not null as redacted
     from events e join rooms r using (room_id)
     where e.position > ${after} and e.position <= ${upTo} and e.rejection is null and not e.soft_failed
-      and (e.forwarded or substr(e.sender, strpos(e.sender, ':') + 1) = ${serverName})
+      and coalesce(e.outgoing, substr(e.sender, strpos(e.sender, ':') + 1) = ${serverName})
     order by e.position limit ${limit}`);
   return rows.flatMap((row) => {
     const version = getRoomVersion(row.room_version);

@@ -3,20 +3,31 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import { createEvent } from '../../src/protocol/event.ts';
-import type { Event, JsonObject, Pdu } from '../../src/protocol/pdu.ts';
+import { isJsonObject } from '../../src/protocol/json-value.ts';
+import type { Event, JsonObject, JsonValue, Pdu } from '../../src/protocol/pdu.ts';
 import { signRequest } from '../../src/protocol/request-signing.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
-import { startHomeserver, type TestClient, type TestHomeserver } from '../support/federation.ts';
+import {
+  call,
+  type ScriptedServer,
+  startHomeserver,
+  startScriptedServer,
+  type TestClient,
+  type TestHomeserver,
+} from '../support/federation.ts';
 import { at, entriesAt, listAt, textAt } from '../support/json.ts';
 import {
   type JoinAnswer,
+  ScriptedError,
   type ScriptedResident,
   startScriptedResident,
   type TemplateAnswer,
 } from '../support/scripted-resident.ts';
+import { spoil, spoilings } from '../support/spoil.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();
@@ -250,6 +261,88 @@ describe('A3, A20: of an answer with bad events the others are taken', () => {
   });
 });
 
+describe('what the client hears', () => {
+  const refusals: readonly (readonly [number, JsonObject, number, string])[] = [
+    [403, { errcode: 'M_FORBIDDEN' }, 403, 'M_FORBIDDEN'],
+    [404, { errcode: 'M_NOT_FOUND' }, 404, 'M_NOT_FOUND'],
+    [400, { errcode: 'M_UNABLE_TO_AUTHORISE_JOIN' }, 400, 'M_UNABLE_TO_AUTHORISE_JOIN'],
+    [400, { errcode: 'M_UNABLE_TO_GRANT_JOIN' }, 400, 'M_UNABLE_TO_GRANT_JOIN'],
+    [400, { errcode: 'M_INVALID_PARAM' }, 502, 'M_UNKNOWN'],
+    [400, { errcode: 'M_MISSING_PARAM' }, 502, 'M_UNKNOWN'],
+    [429, { errcode: 'M_LIMIT_EXCEEDED' }, 502, 'M_UNKNOWN'],
+    [500, { errcode: 'M_UNKNOWN' }, 502, 'M_UNKNOWN'],
+  ];
+  for (const [status, answered, told, errcode] of refusals) {
+    test(`${status} ${String(answered['errcode'])} is ${told} ${errcode}`, async () => {
+      await using resident = await startScriptedResident(authority);
+      resident.template = () => new ScriptedError(status, answered);
+      const { status: heard, body } = await join(resident);
+      assert.deepEqual([heard, at(body, 'errcode')], [told, errcode]);
+    });
+  }
+
+  test('the version of a room that we do not support', async () => {
+    await using resident = await startScriptedResident(authority);
+    const error = { errcode: 'M_INCOMPATIBLE_ROOM_VERSION', room_version: 'future' };
+    resident.template = () => new ScriptedError(400, error);
+    const { status, body } = await join(resident);
+    assert.deepEqual([status, at(body, 'errcode'), at(body, 'room_version')], [400, error.errcode, 'future']);
+  });
+
+  test('three servers that refuse are believed, and the fourth is not asked', async () => {
+    await using resident = await startScriptedResident(authority);
+    await using stack = new AsyncDisposableStack();
+    const refusing: ScriptedResident[] = [];
+    for (let index = 0; index < 3; index++) refusing.push(stack.use(await startScriptedResident(authority)));
+    for (const one of refusing) one.template = () => new ScriptedError(403, { errcode: 'M_FORBIDDEN' });
+    const via = [...refusing, resident].map(({ server }) => `via=${encodeURIComponent(server.serverName)}`).join('&');
+    const path = `/join/${encodeURIComponent(resident.room.roomId)}?${via}`;
+    const { status, body } = await alice.call('POST', path, {});
+    assert.deepEqual([status, at(body, 'errcode')], [403, 'M_FORBIDDEN']);
+    assert.deepEqual(resident.server.requests, []);
+  });
+});
+
+test('a server that knows the first version of the API only', async () => {
+  await using resident = await startScriptedResident(authority);
+  resident.isOld = true;
+  assert.equal((await join(resident)).status, 200);
+  assert.ok((await stateOf(resident)).includes('m.room.name '));
+});
+
+describe('an answer that is spoiled anywhere', () => {
+  const KNOWN = new Set([200, 403, 404, 502]);
+
+  test('in its template', async () => {
+    await fc.assert(
+      fc.asyncProperty(spoilings, async (spoiling) => {
+        await using resident = await startScriptedResident(authority);
+        resident.template = (answer) => asObject(spoil(answer, spoiling));
+        const { status } = await join(resident);
+        assert.ok(KNOWN.has(status), String(status));
+        if (status !== 200) assert.equal(await rowsOf(resident), 0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('in its state or what is around it', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(spoilings, { minLength: 1, maxLength: 3 }), async (all) => {
+        await using resident = await startScriptedResident(authority);
+        resident.answer = (answer) => asObject(all.reduce<JsonValue>(spoil, answer));
+        const { status } = await join(resident);
+        assert.ok(KNOWN.has(status), String(status));
+        if (status === 200) assert.ok((await stateOf(resident)).includes('m.room.create '));
+        else assert.equal(await rowsOf(resident), 0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+const asObject = (value: JsonValue): JsonObject => (isJsonObject(value) ? value : { value });
+
 describe('restricted rooms', () => {
   const joinRules = { join_rule: 'restricted', allow: [] };
 
@@ -269,9 +362,9 @@ describe('restricted rooms', () => {
 });
 
 describe('F6: what is sent while a join is under way', () => {
-  test('is there after it', async () => {
-    await using resident = await startScriptedResident(authority);
-    const { room, eve, server } = resident;
+  /** Holds the answer to the join until the room's server and others have sent what follows it. */
+  async function sendMeanwhile(resident: ScriptedResident, senders: readonly ScriptedServer[]) {
+    const { room, eve } = resident;
     const { promise: released, resolve: release } = Promise.withResolvers<void>();
     resident.answer = async (answer) => {
       await released;
@@ -281,19 +374,46 @@ describe('F6: what is sent while a join is under way', () => {
     await until(async () => resident.joins.length > 0);
     const [sent] = resident.joins;
     assert.ok(sent);
-    const joined = room.learn(createEvent(sent as Pdu, room.version));
-    const message = room.message(eve, 'meanwhile', { prev: [joined.eventId] });
-    const path = '/_matrix/federation/v1/send/meanwhile';
-    const content = encodeCanonicalJson({ origin: server.serverName, origin_server_ts: 1, pdus: [message.pdu] });
-    const signed = { method: 'PUT', uri: path, origin: server.serverName, destination: here.serverName, content };
-    const headers = { authorization: signRequest(signed, server.signingKey), 'content-type': 'application/json' };
-    const answered = await fetch(`${here.url}${path}`, { method: 'PUT', headers, body: content });
-    assert.deepEqual([answered.status, await answered.json()], [200, { pdus: { [message.eventId]: {} } }]);
+    let { eventId: prev } = room.learn(createEvent(sent as Pdu, room.version));
+    for (const [index, sender] of senders.entries()) {
+      const message = room.message(eve, `meanwhile ${index}`, { prev: [prev] });
+      prev = message.eventId;
+      const answered = await sendPdu(sender, message);
+      assert.deepEqual(answered, { status: 200, body: { pdus: { [message.eventId]: {} } } });
+    }
     release();
     assert.equal((await joining).status, 200);
-    await until(async () => {
-      const { body } = await alice.call('GET', `/rooms/${encodeURIComponent(room.roomId)}/messages?dir=b`);
-      return listAt(body, 'chunk').some((event) => at(event, 'content', 'body') === 'meanwhile');
-    });
+  }
+
+  async function sendPdu({ serverName: origin, signingKey }: ScriptedServer, { eventId, pdu }: Event) {
+    const path = `/_matrix/federation/v1/send/${encodeURIComponent(eventId)}`;
+    const body = { origin, origin_server_ts: 1, pdus: [pdu] };
+    const content = encodeCanonicalJson(body);
+    const signed = { method: 'PUT', uri: path, origin, destination: here.serverName, content };
+    return call(here.url, { method: 'PUT', path, body, headers: { authorization: signRequest(signed, signingKey) } });
+  }
+
+  const bodies = async ({ room }: ScriptedResident): Promise<readonly unknown[]> => {
+    const { body } = await alice.call('GET', `/rooms/${encodeURIComponent(room.roomId)}/messages?dir=b`);
+    return listAt(body, 'chunk').map((event) => at(event, 'content', 'body'));
+  };
+
+  test('is there after it', async () => {
+    await using resident = await startScriptedResident(authority);
+    await sendMeanwhile(resident, [resident.server]);
+    await until(async () => (await bodies(resident)).includes('meanwhile 0'));
+  });
+
+  test('A5: but not what a server sent that the room denies', async () => {
+    await using resident = await startScriptedResident(authority);
+    await using denied = await startScriptedServer(authority);
+    const { room, eve } = resident;
+    const acl = { allow: ['*'], deny: [denied.address], allow_ip_literals: true };
+    room.add({ type: 'm.room.server_acl', sender: eve, stateKey: '', content: acl });
+    await sendMeanwhile(resident, [denied]);
+    const later = room.message(eve, 'later', { prev: [...room.events.keys()].slice(-2, -1) });
+    await sendPdu(resident.server, later);
+    await until(async () => (await bodies(resident)).includes('later'));
+    assert.ok(!(await bodies(resident)).includes('meanwhile 0'));
   });
 });

@@ -1,3 +1,4 @@
--- Joins by way of this server: what came by a handshake is ours to send to the other servers in the room.
+-- Who joins a room by way of a server that is in it leaves it to that server to tell the others.
 
-alter table events add column forwarded boolean not null default false;
+-- Whether this server sends the event to the others; null where that goes by its sender.
+alter table events add column outgoing boolean;
