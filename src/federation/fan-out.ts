@@ -93,8 +93,9 @@ export function createFanOut(options: FanOutOptions): FanOut {
       // Who sent us an event to be sent on has it.
       const sender = parseUserId(pdu.sender);
       if (sender !== undefined) targets.delete(serverNameOf(sender));
-      // Whom the room keeps out learns nothing of it.
-      for (const target of targets) if (snapshot !== undefined && !isAllowed(snapshot, target)) targets.delete(target);
+      // Whom the room keeps out learns of it no more than that.
+      const isKeptOut = (target: ServerName): boolean => snapshot !== undefined && !isAllowed(snapshot, target);
+      if (pdu.type !== 'm.room.server_acl') for (const target of targets) if (isKeptOut(target)) targets.delete(target);
       const text = targets.size === 0 ? undefined : encodePdu(pdu);
       if (text === undefined) continue;
       for (const target of targets) {
