@@ -87,6 +87,7 @@ export function createInbound(options: InboundOptions): Inbound {
   const isAllowed = createRoomAcls();
   const origins = new KeyedQueue<ServerName>();
   const rooms = createRoomWork(options);
+  const eduParts = { engine: options.engine, ports: options.edus, isAllowed, clock, afterEvents: rooms.afterwards };
   let cleanedAt = clock.monotonic();
 
   async function forgetOldAnswers(): Promise<void> {
@@ -118,7 +119,7 @@ export function createInbound(options: InboundOptions): Inbound {
     );
     for (const roomId of new Set(staged.map((one) => one.roomId))) rooms.wake(roomId);
     if (clock.monotonic() - cleanedAt > CLEANING_INTERVAL_MS) await forgetOldAnswers();
-    await dispatchEdus({ engine: options.engine, ports: options.edus, isAllowed, clock }, origin, edus);
+    await dispatchEdus(eduParts, origin, edus);
     return answer;
   }
 
@@ -198,6 +199,8 @@ function idOf(value: JsonValue, version: RoomVersion): string | undefined {
 
 interface RoomWork {
   wake(roomId: RoomId): void;
+  /** Runs it behind what waits for the room; what it throws is let go. */
+  afterwards(roomId: RoomId, work: () => Promise<void>): void;
   idle(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -246,6 +249,9 @@ function createRoomWork({ database, engine, receiver, joins, clock, logger }: In
 
   return {
     wake,
+    afterwards(roomId, last) {
+      queue.run(roomId, last).catch((cause: unknown) => logger.debug({ cause, roomId }, 'an EDU was not of use'));
+    },
     idle: () => queue.idle(),
     async stop() {
       isStopped = true;
