@@ -25,6 +25,7 @@ import type { CommittedBatch } from '../streams/batch.ts';
 import type { Committer, CommitUnit, Fact } from '../streams/committer.ts';
 import type { Hub } from '../streams/hub.ts';
 import { type DecideContext, type Decision, decideEvents } from './decide-events.ts';
+import { loadNewest } from './newest-events.ts';
 import { createNidSource } from './nid-source.ts';
 import { MAX_TRANSACTIONS_PER_DEVICE, RetiredError, RoomActor, type Turn } from './room-actor.ts';
 import { loadChain, loadRoomStarts } from './room-loader.ts';
@@ -62,7 +63,7 @@ export interface WritableRoomEngine extends RoomEngine, Disposable {
 
 export function createRoomEngine(options: RoomEngineOptions): WritableRoomEngine {
   const registry = createRoomRegistry({
-    loadStarts: (roomIds) => loadRoomStarts(options.database, roomIds),
+    loadStarts: (roomIds) => loadRoomStarts(options, roomIds),
     maxBytes: options.maxRoomBytes,
   });
   const writer = createWriter(options, registry);
@@ -284,6 +285,7 @@ function createReader(options: RoomEngineOptions, registry: RoomRegistry): Reade
       if (recent !== undefined) return recent;
       return tail === undefined ? listTimeline(database, range) : readThrough(options, tail, range);
     },
+    loadNewest: (ranges, limit) => loadNewest({ database, registry }, ranges, limit),
     async loadEvent(roomId, eventId) {
       const actor = (await registry.load([roomId])).get(roomId);
       return actor === undefined ? undefined : findEvent(options, actor, eventId);
@@ -306,14 +308,16 @@ async function readThrough(
 ): Promise<readonly TimelineEvent[]> {
   const isNewest = range.direction === 'backward' && range.before > tail.lastPosition;
   if (!isNewest) return listTimeline(database, range);
-  const { from, size } = tail;
+  const { from, size, lastPosition } = tail;
   const limit = range.limit - size;
   const older = await listTimeline(database, { ...range, limit, before: from + 1 });
   // Read only now: an event may have been redacted meanwhile, or the oldest may have fallen off.
   const recent = tail.after(from);
   if (tail.from !== from || recent === undefined) return listTimeline(database, range);
   const isAll = older.length < limit;
-  tail.prepend(older.toReversed(), isAll ? range.after : (older.at(-1)?.position ?? from) - 1);
+  // What came meanwhile may have redacted what was read.
+  if (tail.lastPosition === lastPosition)
+    tail.prepend(older.toReversed(), isAll ? range.after : (older.at(-1)?.position ?? from) - 1);
   return [...recent.toReversed(), ...older].slice(0, range.limit);
 }
 

@@ -6,6 +6,7 @@ import type { JsonObject } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from '../storage/database.ts';
 import type { ClientTransaction, TimelineEvent, TimelineRange } from '../storage/events.ts';
+import type { RoomRange } from '../storage/sync-queries.ts';
 import type { RoomSnapshot, StateEntry } from './room-snapshot.ts';
 
 /** An event that somebody wants to make; all the rest is worked out in the room's turn. */
@@ -71,6 +72,8 @@ export interface RoomEngine {
   getRecent(roomId: RoomId, after: number): readonly TimelineEvent[] | undefined;
   /** Events of one room, from memory where it reaches, else one statement. */
   loadTimeline(range: TimelineRange): Promise<readonly TimelineEvent[]>;
+  /** The newest `limit` events of each range, oldest first: from memory where it reaches, else one statement for all. */
+  loadNewest(ranges: readonly RoomRange[], limit: number): Promise<ReadonlyMap<RoomId, readonly TimelineEvent[]>>;
   /** An accepted event of this room. */
   loadEvent(roomId: RoomId, eventId: EventId): Promise<TimelineEvent | undefined>;
   /** The whole state at a snapshot of the room. */

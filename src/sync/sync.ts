@@ -21,16 +21,18 @@ import type { CommittedBatch } from '../streams/batch.ts';
 import type { Hub } from '../streams/hub.ts';
 import { formatSyncToken, parseSyncToken, type SyncToken, type TypingPosition } from '../streams/sync-token.ts';
 import { createStreamToken, formatStreamToken, positionOf } from '../streams/token.ts';
-import { type AnswerOptions, buildAnswer, type TypingReader } from './build-answer.ts';
+import { type AnswerOptions, type Attempt, buildAnswer, type TypingReader } from './build-answer.ts';
 import { getChanges, loadChanges } from './changes.ts';
+import { createFullStateTexts } from './full-state-texts.ts';
 import { createIgnoredUsers } from './ignored-users.ts';
 import { createLazyMembers, type LazySession } from './lazy-members.ts';
 import { hasPresenceNews, type PresenceParts, wakeSharing } from './presence.ts';
 import { createRecentChanges } from './recent-changes.ts';
-import { isEmptyAnswer, renderAnswer, type SyncAnswer } from './render.ts';
+import { isEmptyAnswer, renderAnswer } from './render.ts';
 import { createSyncFilters, type SyncFilters } from './sync-filters.ts';
 import type { SyncContext, SyncRequest } from './types.ts';
 import { createWaiters, type Waiters, type WaitersRoom } from './waiters.ts';
+import { renderWhole } from './whole-answer.ts';
 import { createWholeSyncs } from './whole-syncs.ts';
 
 /** Longer waits gain nothing, and proxies between tend to cut them. */
@@ -41,7 +43,7 @@ export interface SyncTyping extends TypingReader {
   follow(follower: (roomId: RoomId) => void): Disposable;
 }
 
-export interface SyncOptions extends AnswerOptions {
+export interface SyncOptions extends Omit<AnswerOptions, 'fullStates'> {
   readonly typing: SyncTyping;
   readonly hub: Hub;
   readonly committer: { readonly writerId: number; readonly position: number };
@@ -54,8 +56,8 @@ export interface Sync extends Disposable {
   readonly waiting: number;
   /** A room went without a last event for each member: memory does not know of it. */
   forgetRecent(): void;
-  /** The answer as JSON text. */
-  handle(request: SyncRequest): Promise<string>;
+  /** The answer as JSON text: a long one in pieces, which are made when they are asked for. */
+  handle(request: SyncRequest): Promise<string | AsyncIterable<string>>;
 }
 
 /** Has to be made after the engine, whose rooms must hear of each COMMIT first. */
@@ -65,7 +67,7 @@ export function createSync(options: SyncOptions): Sync {
   const ignored = createIgnoredUsers({ database, hub });
   const filters = createSyncFilters({ database, clock });
   const waiters = createWaiters({ clock, getRoom: (roomId) => toWaitersRoom(engine.getSnapshot(roomId)) });
-  const handler = createHandler({ ...options, recent, ignored, filters, waiters });
+  const handler = createHandler({ ...options, fullStates: createFullStateTexts(), recent, ignored, filters, waiters });
   const { presenceParts } = options;
   const following = [
     ...(presenceParts === undefined ? [] : [followPresence(presenceParts, waiters, options.logger)]),
@@ -87,7 +89,7 @@ export function createSync(options: SyncOptions): Sync {
   };
 }
 
-interface Parts extends SyncOptions {
+interface Parts extends SyncOptions, Pick<AnswerOptions, 'fullStates'> {
   readonly recent: ReturnType<typeof createRecentChanges>;
   readonly ignored: ReturnType<typeof createIgnoredUsers>;
   readonly filters: SyncFilters;
@@ -101,10 +103,10 @@ function createHandler(parts: Parts): Sync['handle'] {
   const { writerId } = committer;
   const formatPosition = (position: number): string => formatStreamToken(createStreamToken(writerId, position));
 
-  async function attempt(
+  async function begin(
     context: SyncContext,
     session: LazySession,
-  ): Promise<{ answer: SyncAnswer; token: SyncToken }> {
+  ): Promise<{ readonly attempt: Attempt; readonly token: SyncToken }> {
     const wanted = {
       userId: context.userId,
       after: context.after,
@@ -119,9 +121,19 @@ function createHandler(parts: Parts): Sync['handle'] {
     const nextBatch = formatSyncToken(token);
     const isSameStart = context.since?.typing?.boot === typingPosition.boot;
     const presenceAfter = isSameStart ? context.since?.presence : undefined;
-    const answer = await buildAnswer(parts, context, { changes, session, nextBatch, formatPosition, presenceAfter });
-    if (context.filter.lazyLoadMembers && !isEmptyAnswer(answer)) session.close(nextBatch);
-    return { answer, token };
+    const typingRooms = typing.getChanged(context.since?.typing);
+    return { attempt: { changes, session, typingRooms, nextBatch, formatPosition, presenceAfter }, token };
+  }
+
+  /** A short answer comes in one piece; of a long one, whatever can be refused is over with the first. */
+  async function answerWhole(context: SyncContext, session: LazySession, signal: AbortSignal) {
+    const turns = wholeSyncs.open(signal);
+    const { attempt } = await turns.turn(() => begin(context, session));
+    const pieces = renderWhole(parts, context, { attempt, turns });
+    const first = await pieces.next();
+    const second = await pieces.next();
+    if (first.done === true) throw new Error('an answer has one piece at least');
+    return second.done === true ? first.value : resume([first.value, second.value], pieces, parts.logger);
   }
 
   return async (request) => {
@@ -135,12 +147,12 @@ function createHandler(parts: Parts): Sync['handle'] {
       const ignored = parts.ignored.get(request.userId) ?? (await parts.ignored.load(request.userId));
       const after = since === undefined ? 0 : positionOf(since.stream, writerId);
       const context = { ...request, since, after, filter, ignored, now: clock.now() };
-      const isWhole = after === 0 || context.fullState;
-      const { answer, token } = await (isWhole
-        ? wholeSyncs.run(request.signal, () => attempt(context, session))
-        : attempt(context, session));
+      if (after === 0 || context.fullState) return answerWhole(context, session, request.signal);
+      const { attempt, token } = await begin(context, session);
+      const answer = await buildAnswer(parts, context, attempt);
+      if (filter.lazyLoadMembers && !isEmptyAnswer(answer)) session.close(attempt.nextBatch);
       const left = deadline - clock.monotonic();
-      const isDone = !isEmptyAnswer(answer) || since === undefined || request.fullState || left <= 0;
+      const isDone = !isEmptyAnswer(answer) || left <= 0;
       if (isDone || request.signal.aborted) return renderAnswer(answer);
       // Nothing up to here concerns the client, so it need not be looked at again.
       since = token;
@@ -151,6 +163,22 @@ function createHandler(parts: Parts): Sync['handle'] {
       if (isUnchanged) await waiters.wait(request.userId, { timeout: left, signal: request.signal });
     }
   };
+}
+
+/** What was made already, then the rest. */
+async function* resume(
+  made: readonly string[],
+  rest: AsyncIterable<string>,
+  logger: Logger,
+): AsyncGenerator<string, void, undefined> {
+  try {
+    yield* made;
+    yield* rest;
+  } catch (cause) {
+    // The client sees a broken connection, and asks again.
+    if (!(cause instanceof MatrixError)) logger.error({ cause }, 'a long sync ended early');
+    throw cause;
+  }
 }
 
 function followPresence(parts: PresenceParts, waiters: Waiters, logger: Logger): Disposable {

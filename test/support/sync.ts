@@ -111,7 +111,7 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
     receipts,
     pushRules: createPushRules({ accountData }),
     async get(userId: UserId, { filter, ...parameters }: SyncParameters = {}): Promise<Synced> {
-      const text = await sync.handle({
+      const answer = await sync.handle({
         userId,
         deviceId: 'DEVICE',
         since: undefined,
@@ -123,6 +123,8 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
         signal: new AbortController().signal,
         ...parameters,
       });
+      let text = '';
+      for await (const piece of typeof answer === 'string' ? [answer] : answer) text += piece;
       return JSON.parse(text) as Synced;
     },
     /** How many statements `work` costs outside the committer. */
