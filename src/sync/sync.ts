@@ -33,7 +33,7 @@ import { createSyncFilters, type SyncFilters } from './sync-filters.ts';
 import type { SyncContext, SyncRequest } from './types.ts';
 import { createWaiters, type Waiters, type WaitersRoom } from './waiters.ts';
 import { renderWhole } from './whole-answer.ts';
-import { createWholeSyncs } from './whole-syncs.ts';
+import { createWholeSyncs, type WholeSync } from './whole-syncs.ts';
 
 /** Longer waits gain nothing, and proxies between tend to cut them. */
 const MAX_TIMEOUT_MS = 60_000;
@@ -99,7 +99,7 @@ interface Parts extends SyncOptions, Pick<AnswerOptions, 'fullStates'> {
 function createHandler(parts: Parts): Sync['handle'] {
   const { typing, clock, committer, recent, waiters } = parts;
   const lazyMembers = createLazyMembers();
-  const wholeSyncs = createWholeSyncs();
+  const wholeSyncs = createWholeSyncs({ clock });
   const { writerId } = committer;
   const formatPosition = (position: number): string => formatStreamToken(createStreamToken(writerId, position));
 
@@ -127,13 +127,20 @@ function createHandler(parts: Parts): Sync['handle'] {
 
   /** A short answer comes in one piece; of a long one, whatever can be refused is over with the first. */
   async function answerWhole(context: SyncContext, session: LazySession, signal: AbortSignal) {
-    const turns = wholeSyncs.open(signal);
-    const { attempt } = await turns.turn(() => begin(context, session));
-    const pieces = renderWhole(parts, context, { attempt, turns });
-    const first = await pieces.next();
-    const second = await pieces.next();
-    if (first.done === true) throw new Error('an answer has one piece at least');
-    return second.done === true ? first.value : resume([first.value, second.value], pieces, parts.logger);
+    const turns = await wholeSyncs.begin(signal);
+    try {
+      const { attempt } = await turns.turn(() => begin(context, session));
+      const pieces = renderWhole(parts, context, { attempt, turns });
+      const first = await pieces.next();
+      const second = await pieces.next();
+      if (first.done === true) throw new Error('an answer has one piece at least');
+      if (second.done !== true) return resume({ made: [first.value, second.value], rest: pieces, turns }, parts.logger);
+      turns[Symbol.dispose]();
+      return first.value;
+    } catch (cause) {
+      turns[Symbol.dispose]();
+      throw cause;
+    }
   }
 
   return async (request) => {
@@ -165,12 +172,15 @@ function createHandler(parts: Parts): Sync['handle'] {
   };
 }
 
+interface Begun {
+  readonly made: readonly string[];
+  readonly rest: AsyncIterable<string>;
+  readonly turns: WholeSync;
+}
+
 /** What was made already, then the rest. */
-async function* resume(
-  made: readonly string[],
-  rest: AsyncIterable<string>,
-  logger: Logger,
-): AsyncGenerator<string, void, undefined> {
+async function* resume({ made, rest, turns }: Begun, logger: Logger): AsyncGenerator<string, void, undefined> {
+  using _turns = turns;
   try {
     yield* made;
     yield* rest;
