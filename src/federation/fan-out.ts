@@ -50,6 +50,8 @@ interface LocalEvent {
 /** Events that wait in memory for the state of a room; beyond this they are read from the database again. */
 const MAX_WAITING = 5_000;
 const PAGE_SIZE = 500;
+/** The stream is read in stretches: without an end, a page would cost all that is left of it. */
+const POSITIONS_PER_PAGE = 2_000;
 
 export function createFanOut(options: FanOutOptions): FanOut {
   const { database, serverName } = options;
@@ -64,7 +66,7 @@ export function createFanOut(options: FanOutOptions): FanOut {
   async function run(): Promise<void> {
     while (position < committed) {
       const isInMemory = waitingFrom <= position;
-      const upTo = isInMemory ? committed : waitingFrom;
+      const upTo = isInMemory ? committed : Math.min(waitingFrom, position + POSITIONS_PER_PAGE);
       const events = isInMemory ? waiting.splice(0) : await read(upTo);
       // Should this fail, the database still has them.
       if (isInMemory) waitingFrom = upTo;

@@ -38,10 +38,14 @@ export async function listEventsOfServer(
     pdu: string;
     redacted: boolean;
   }>`
-    select e.room_id, r.room_version, e.event_id, e.position, e.pdu, e.redacted_by is not null as redacted
-    from events e join rooms r using (room_id)
-    where e.position > ${after} and e.position <= ${upTo} and e.rejection is null and not e.soft_failed
-      and substr(e.sender, strpos(e.sender, ':') + 1) = ${serverName}
+    select e.room_id, r.room_version, e.event_id, e.position, e.pdu, e.redacted
+    from room_heads h join rooms r using (room_id)
+    cross join lateral (
+      select room_id, event_id, position, pdu, redacted_by is not null as redacted from events
+      where events.room_id = h.room_id and events.position > ${after} and events.position <= ${upTo}
+        and rejection is null and not soft_failed and substr(sender, strpos(sender, ':') + 1) = ${serverName}
+    ) e
+    where h.last_position > ${after}
     order by e.position limit ${limit}`);
   return rows.flatMap((row) => {
     const version = getRoomVersion(row.room_version);
