@@ -24,6 +24,7 @@ import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
 import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
 import { createRemoteDirectory, type RemoteDirectory } from './federation/remote-directory.ts';
+import { createRemoteJoins, type RemoteJoins } from './federation/remote-join.ts';
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
 import { createPduVerifier, createRemoteRooms } from './federation/remote-rooms.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
@@ -39,8 +40,11 @@ import { KeyedQueue } from './lib/keyed-queue.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Metrics } from './lib/metrics.ts';
 import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
+import type { Random } from './lib/random.ts';
 import { parseServerName, type RoomId, type ServerName } from './protocol/ids.ts';
 import type { SigningKey } from './protocol/signing.ts';
+import { createResidentJoins, type ResidentJoins } from './rooms/resident-joins.ts';
+import { createResidentRooms } from './rooms/resident-room.ts';
 import type { Database } from './storage/database.ts';
 import { listRetiredKeys } from './storage/server-keys.ts';
 import type { Hub } from './streams/hub.ts';
@@ -72,7 +76,7 @@ export interface FederationOptions {
 /** With what it was made from, so that those who build on it need nothing else. */
 export interface Federation
   extends AsyncDisposable,
-    Pick<FederationOptions, 'database' | 'clock' | 'logger' | 'serverName'> {
+    Pick<FederationOptions, 'database' | 'clock' | 'logger' | 'serverName' | 'signingKey'> {
   readonly isEnabled: boolean;
   readonly client: FederationClient;
   readonly keyring: Keyring;
@@ -110,6 +114,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     clock,
     logger: options.logger,
     serverName,
+    signingKey: options.signingKey,
     isEnabled: settings.enabled,
     client,
     keyring,
@@ -157,6 +162,7 @@ export interface FederationRoomsOptions extends Federation {
   readonly writerId: number;
   readonly typing: Pick<Typing, 'start' | 'stop'>;
   readonly receipts: Receipts;
+  readonly random: Random;
 }
 
 /** Rooms that other servers are in: what they send of them, what they are told of them, and what is asked of them. */
@@ -166,6 +172,8 @@ export interface FederationRooms extends AsyncDisposable {
   readonly importer: RoomImporter;
   readonly backfiller: Backfiller;
   readonly peers: PeerReader;
+  readonly remoteJoins: RemoteJoins;
+  readonly residentJoins: ResidentJoins;
 }
 
 /** Made after the features that what is received goes to; closed before the engine. */
@@ -184,6 +192,8 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   };
   stack.defer(() => shared.receiving.idle());
   const receiver = createReceiver(shared);
+  const importer = createRoomImporter(shared);
+  const remoteJoins = stack.use(createRemoteJoins({ ...options, importer, receiver }));
   const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
   stack.use(createForkHealer({ engine, hub: options.hub, serverName, onFailed }));
   const inbound = stack.use(
@@ -191,6 +201,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       database,
       engine,
       receiver,
+      joins: remoteJoins,
       clock,
       logger,
       edus: {
@@ -205,9 +216,11 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   return {
     inbound,
     receiver,
-    importer: createRoomImporter(shared),
+    importer,
     backfiller: createBackfiller(shared),
     peers: createPeerReader({ database, engine }),
+    remoteJoins,
+    residentJoins: createResidentJoins({ ...options, receiver, loadResidentRoom: createResidentRooms(options) }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }

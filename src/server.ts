@@ -145,6 +145,14 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       userAgent: build.short,
     }),
   );
+  const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
+  const traffic = stack.use(
+    await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
+  );
+  const receipts = createReceipts({ database, committer, rooms: engine, clock });
+  const federationRooms = stack.use(
+    createFederationRooms({ ...federation, engine, hub, writerId: WRITER_ID, typing, receipts, random }),
+  );
   const visibility = createVisibility({ engine, database });
   const accountData = createAccountData({ database, committer });
   const pushRules = createPushRules({ accountData });
@@ -167,6 +175,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     loadProfile,
     isAdmin,
     remoteDirectory: federation.directory,
+    remoteJoins: federationRooms.remoteJoins,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, async (userId) => {
         await roomSettings.copy(userId, move);
@@ -177,14 +186,6 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ignoredUsers: stack.use(createIgnoredUsers({ database, hub })),
     hub,
   });
-  const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
-  const traffic = stack.use(
-    await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
-  );
-  const receipts = createReceipts({ database, committer, rooms: engine, clock });
-  const federationRooms = stack.use(
-    createFederationRooms({ ...federation, engine, hub, writerId: WRITER_ID, typing, receipts }),
-  );
   const shared = { config, database, hub, committer, engine, clock, logger, serverName };
   const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
   const sync = stack.use(createSync({ ...push, database, engine, visibility, typing, hub, committer, clock, logger }));

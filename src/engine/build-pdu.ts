@@ -1,7 +1,7 @@
 /**
  * Makes an event of ours from what its sender wants and the room as it is: prev events and auth events from the snapshot,
  * then hashes and signature. Reads nothing, and encodes each form of the event once: the text that is signed is the text
- * whose hash is the event id.
+ * whose hash is the event id. What users of other servers are to sign is drafted in the same way, and not signed here.
  *
  * https://spec.matrix.org/v1.19/server-server-api/#signing-events
  */
@@ -10,9 +10,9 @@ import { selectAuthEvents } from '../protocol/auth-events.ts';
 import { encodeCanonicalJson } from '../protocol/canonical-json.ts';
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
 import type { Event, JsonObject, JsonValue } from '../protocol/pdu.ts';
-import { hashAndSignEvent } from '../protocol/sign-event.ts';
+import { hashAndSignEvent, type UnsignedPdu } from '../protocol/sign-event.ts';
 import type { SigningKey } from '../protocol/signing.ts';
-import type { RoomSnapshot } from './room-snapshot.ts';
+import type { RoomSnapshot, StateEntry } from './room-snapshot.ts';
 import type { EventTemplate } from './types.ts';
 
 /** https://spec.matrix.org/v1.19/server-server-api/#pdus: at most 20 prev events; the others wait for the next event. */
@@ -41,12 +41,23 @@ export interface BuiltEvent {
 }
 
 /** What another event refers to. */
-interface Referred {
+export interface Referred {
   readonly eventId: EventId;
   readonly referenceHash?: string;
 }
 
-export function buildEvent(template: EventTemplate, snapshot: RoomSnapshot, context: BuildContext): BuiltEvent {
+export interface PduDraft {
+  readonly body: UnsignedPdu;
+  readonly authEvents: readonly StateEntry[];
+  readonly prevEvents: readonly Referred[];
+}
+
+/** All of an event but its hash and signatures; `eventId` is for room versions 1 and 2. */
+export function draftPdu(
+  template: EventTemplate,
+  snapshot: RoomSnapshot,
+  { now, eventId }: Pick<BuildContext, 'now'> & { readonly eventId: string | undefined },
+): PduDraft {
   const { version } = snapshot;
   const authEvents = selectAuthEvents({ ...template, stateKey: template.stateKey }, snapshot, version);
   const prevEvents: readonly Referred[] = newestExtremities(snapshot);
@@ -58,8 +69,8 @@ export function buildEvent(template: EventTemplate, snapshot: RoomSnapshot, cont
     auth_events: authEvents.map(refer),
     content: contentOf(template, snapshot),
     depth: Math.min(snapshot.parts.depth + 1, MAX_DEPTH),
-    ...(version.eventIds === 'server' ? { event_id: newEventId(context) } : {}),
-    origin_server_ts: template.originServerTs ?? context.now,
+    ...(eventId === undefined ? {} : { event_id: eventId }),
+    origin_server_ts: template.originServerTs ?? now,
     prev_events: prevEvents.map(refer),
     ...(redactsAtTop ? { redacts: template.redacts } : {}),
     ...(givesRoomId ? {} : { room_id: snapshot.roomId }),
@@ -67,6 +78,13 @@ export function buildEvent(template: EventTemplate, snapshot: RoomSnapshot, cont
     ...(template.stateKey === undefined ? {} : { state_key: template.stateKey }),
     type: template.type,
   };
+  return { body, authEvents, prevEvents };
+}
+
+export function buildEvent(template: EventTemplate, snapshot: RoomSnapshot, context: BuildContext): BuiltEvent {
+  const { version } = snapshot;
+  const eventId = version.eventIds === 'server' ? newEventId(context) : undefined;
+  const { body, authEvents, prevEvents } = draftPdu(template, snapshot, { now: context.now, eventId });
   const signed = hashAndSignEvent(body, version, context);
   return {
     text: encodeCanonicalJson(signed.pdu),
@@ -75,15 +93,15 @@ export function buildEvent(template: EventTemplate, snapshot: RoomSnapshot, cont
     event: {
       eventId: signed.eventId,
       // A version 12 room is named by the hash of its create event.
-      roomId: givesRoomId ? (`!${signed.eventId.slice(1)}` as RoomId) : snapshot.roomId,
+      roomId: body.room_id === undefined ? (`!${signed.eventId.slice(1)}` as RoomId) : snapshot.roomId,
       type: template.type,
       stateKey: template.stateKey,
       sender: template.sender,
-      content: body.content,
-      originServerTs: body.origin_server_ts,
-      depth: body.depth,
-      prevEvents: prevEvents.map(({ eventId }) => eventId),
-      authEvents: authEvents.map(({ eventId }) => eventId),
+      content: signed.pdu.content,
+      originServerTs: signed.pdu.origin_server_ts,
+      depth: signed.pdu.depth,
+      prevEvents: prevEvents.map(({ eventId: id }) => id),
+      authEvents: authEvents.map(({ eventId: id }) => id),
       redacts: template.redacts,
       pdu: signed.pdu,
     },
@@ -107,6 +125,7 @@ function contentOf(template: EventTemplate, { version }: RoomSnapshot): JsonObje
   return isMoved ? { ...template.content, redacts: template.redacts } : template.content;
 }
 
-function newEventId({ random, serverName }: BuildContext): string {
-  return `$${random.alphanumeric(EVENT_ID_LENGTH)}:${serverName}`;
+/** An id for rooms of versions 1 and 2. */
+export function newEventId({ random, serverName }: Pick<BuildContext, 'random' | 'serverName'>): EventId {
+  return `$${random.alphanumeric(EVENT_ID_LENGTH)}:${serverName}` as EventId;
 }

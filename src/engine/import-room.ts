@@ -4,7 +4,8 @@
  * event, in the room's turn. What lies before it is history, fetched when somebody asks for it.
  *
  * Invariants: nothing is in the stream before the join is; the create event is that of the room and of its version; a room
- * that we were in before is taken in anew from the state given, since nobody of ours has followed it meanwhile.
+ * that we were in before is taken in anew from the state given, since nobody of ours has followed it meanwhile; of a room
+ * that is not taken in nothing stays.
  *
  * https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
  */
@@ -20,6 +21,7 @@ import { stateKeyOf } from '../protocol/state-resolution/index.ts';
 import type { Transaction } from '../storage/database.ts';
 import {
   deleteRoomState,
+  deleteUnfinishedImport,
   type ImportedState,
   insertImportedState,
   insertPartialRoom,
@@ -32,6 +34,7 @@ import { loadStateAt } from '../storage/state.ts';
 import type { Fact } from '../streams/committer.ts';
 import { admitPdus, admitted } from './admit-pdus.ts';
 import { type ImportedEvent, type ImportParts, judgeImported, type PduSource, storeUnjudged } from './import-events.ts';
+import { judgeByAuthEvents } from './judge-received.ts';
 import { createLocalMembers } from './local-members.ts';
 import type { ReceivedEvent } from './parse-received.ts';
 import { type PlacedEvent, placeEvent } from './place-event.ts';
@@ -83,7 +86,10 @@ export function createRoomImporter(options: RoomImporterOptions): RoomImporter {
     const join = await admitJoin(options, request);
     if (join === undefined) return refuse('the join is not an event of this room');
     const prepared = await prepare(options, request, join);
-    if ('reason' in prepared) return refuse(prepared.reason);
+    if ('reason' in prepared) {
+      if (known === undefined) await deleteUnfinishedImport(options.database, roomId);
+      return refuse(prepared.reason);
+    }
     const enter = (await isKnownRoom(options.database, roomId)) ? enterAgain : enterNew;
     return enter(options, request, { ...prepared, join });
   }
@@ -125,9 +131,11 @@ async function prepare(
   const { before, entries } = await loadState(options, request, { stateEvents, depth: join.event.depth - 1 });
   const verdict = checkAuth(join.event, before, request.version);
   if (!verdict.allowed) return { reason: `the join is not allowed by the state given: ${verdict.reason}` };
-  const cited = new Set(join.event.authEvents);
-  const authNids = [...authChain, ...stateEvents].filter(({ eventId }) => cited.has(eventId)).map(({ nid }) => nid);
-  return { before, entries, authNids: [...new Set(authNids)] };
+  const authEvents = await loadKnownEvents(options.database, request.version, join.event.authEvents);
+  if (authEvents.length < join.event.authEvents.length) return { reason: 'not all auth events of the join were given' };
+  const byAuthEvents = judgeByAuthEvents(join.event, { version: request.version, authEvents, create });
+  if (!byAuthEvents.allowed) return { reason: `the join is not allowed by its auth events: ${byAuthEvents.reason}` };
+  return { before, entries, authNids: authEvents.map(({ nid }) => nid) };
 }
 
 /** All others rest on the create event, named as an auth event or not: it is judged first. */
@@ -233,9 +241,7 @@ async function enterNew(
       insertImportedState(tx, roomId, ours.map(toRow)),
       alsoOfJoin(options, request, { entering, placed })(tx),
     ]);
-  await engine.writing.found(actor, () =>
-    engine.writing.commit(actor, { facts: [{ table: pduStream, row: placed.event.row } as Fact], also }),
-  );
+  await engine.writing.found(actor, () => engine.writing.commit(actor, { facts: [toFact(placed)], also }));
   return { imported: true, eventId: entering.join.event.eventId };
 }
 
@@ -256,12 +262,16 @@ async function enterAgain(
         insertImportedState(tx, roomId, entering.entries.map(toRow)),
         alsoOfJoin(options, request, { entering, placed })(tx),
       ]);
-    const facts = [{ table: pduStream, row: placed.event.row } as Fact];
-    return { committed: engine.writing.commit(turn.actor, { facts, also }) };
+    return { committed: engine.writing.commit(turn.actor, { facts: [toFact(placed)], also }) };
   });
   if (decided === undefined) return refuse('the room was deleted meanwhile');
   await decided.committed;
   return { imported: true, eventId: entering.join.event.eventId };
+}
+
+/** The server that let us in tells the others. */
+function toFact({ event }: PlacedEvent): Fact {
+  return { table: pduStream, row: { ...event.row, isOutgoing: false } } as Fact;
 }
 
 interface Entered {

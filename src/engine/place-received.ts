@@ -170,7 +170,8 @@ async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: A
   const { turn, batch, received, nid } = arrival;
   const { event } = received;
   const { stateBefore, stateAfter } = row.stored;
-  const facts = [{ table: pduStream, row } as Fact, ...changes];
+  const isOutgoing = batch.outgoing.get(event.eventId);
+  const facts = [{ table: pduStream, row: { ...row, isOutgoing } } as Fact, ...changes];
   const committed = parts.writing.commit(turn.actor, { facts, also: alsoWritten(arrival, row) });
   batch.known.set(event.eventId, {
     nid,

@@ -33,6 +33,11 @@ export type ReceiveResult = Outcome & {
 export interface ReceiveOptions {
   /** Numbers of the body that canonical JSON would write in another way. */
   readonly oddNumbers?: OddNumbers | undefined;
+  /**
+   * Whether this server sends the events to the others in the room: said of those that a handshake brought. Otherwise
+   * the servers of their senders do.
+   */
+  readonly isOutgoing?: boolean | undefined;
 }
 
 export interface Receiver {
@@ -64,14 +69,15 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   async function receiveAlone(
     roomId: RoomId,
     { origin, pdus }: Parameters<Receiver['receive']>[1],
-    { oddNumbers }: ReceiveOptions,
+    { oddNumbers, isOutgoing }: ReceiveOptions,
   ): Promise<readonly ReceiveResult[]> {
     const snapshot = await engine.loadSnapshot(roomId);
     if (snapshot === undefined || !isInhabited(snapshot)) return pdus.map(() => NOBODY_HERE);
     const { version } = snapshot;
     const parsed = await admitPdus(verifier, { roomId, version }, pdus, oddNumbers);
     const received = admitted(parsed);
-    const batch = createBatch({ roomId, version });
+    const outgoing = isOutgoing === undefined ? [] : received.map(({ event }) => [event.eventId, isOutgoing] as const);
+    const batch = createBatch({ roomId, version }, new Map(outgoing));
     await loadIntoBatch(database, batch, received);
     const fresh = received.filter(({ event }) => isFresh(batch, event.eventId));
     const ancestors = await gaps.fill({ batch, snapshot, origin }, fresh);

@@ -17,6 +17,8 @@ import type { ReceivedEvent } from './parse-received.ts';
 export interface ReceivedBatch {
   readonly roomId: RoomId;
   readonly version: RoomVersion;
+  /** Whether this server sends the events to the others in the room, where it is not as their senders say. */
+  readonly outgoing: ReadonlyMap<EventId, boolean>;
   /** Stored events of any room by id: those received, their auth and prev events. */
   readonly known: Map<EventId, KnownEvent>;
   /** Events that others of the room refer to already: they came late, and the room has gone on without them. */
@@ -29,10 +31,14 @@ export interface ReceivedBatch {
   committed: Promise<unknown>;
 }
 
-export function createBatch({ roomId, version }: Pick<ReceivedBatch, 'roomId' | 'version'>): ReceivedBatch {
+export function createBatch(
+  { roomId, version }: Pick<ReceivedBatch, 'roomId' | 'version'>,
+  outgoing: ReadonlyMap<EventId, boolean> = new Map(),
+): ReceivedBatch {
   return {
     roomId,
     version,
+    outgoing,
     known: new Map(),
     referenced: new Set(),
     pendingRedactions: new Map(),

@@ -10,6 +10,7 @@ import type { SigningKey } from '../protocol/signing.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import { listTimeline, loadEventsById, type TimelineEvent, type TimelineRange } from '../storage/events.ts';
 import { type PduRow, pduStream } from '../storage/pdu-stream.ts';
+import { insertPendingRedaction } from '../storage/received-events.ts';
 import {
   insertRoom,
   listTransactions,
@@ -121,7 +122,9 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
     const context = createContext({ transaction: request.transaction, redacted });
     const decision = await decideEvents({ head: turn.head, chain: turn.chain }, templates, context);
     turn.advance(decision.events, decision.chain);
-    return commit(turn.actor, decision, request.also);
+    const { redacts, also } = request;
+    const isPending = redacts !== undefined && redacted === undefined;
+    return commit(turn.actor, decision, isPending ? alsoPending(decision, redacts, also) : also);
   }
 
   async function commitUnit(actor: RoomActor, unit: Omit<CommitUnit, 'chain'>): Promise<void> {
@@ -252,6 +255,16 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
     if (created !== undefined && registry.get(roomId) === undefined) registry.add(created);
     registry.get(roomId)?.onCommitted(committed);
   }
+}
+
+/** A redaction of an event that we lack waits for it. */
+function alsoPending(
+  { events }: Decision,
+  redacts: EventId,
+  also: SendRequest['also'],
+): NonNullable<SendRequest['also']> {
+  const pending = events.map(({ nid, row }) => ({ roomId: row.head.roomId, redacts, redactionNid: nid }));
+  return (tx) => Promise.all([also?.(tx), ...pending.map((one) => insertPendingRedaction(tx, one))]);
 }
 
 interface Pending {

@@ -110,6 +110,7 @@ function toError({ status, headers, body }: TransportAnswer): FederationError {
     outcome: isRetry ? { kind: 'retry', after } : { kind: 'fail' },
     status,
     errcode,
+    roomVersion: typeof error['room_version'] === 'string' ? error['room_version'] : undefined,
   });
 }
 

@@ -1,6 +1,7 @@
 /**
  * From the stream of events to the servers that each goes to: those with users in the room, and the one whose user it
- * removes. Follows the stream from a position of its own: what the hub hands over is used as it is, what was missed while
+ * removes. Events of our users go out, and those that other servers' users made by way of us, but
+ * not those that ours made by way of another server, which sends them. Follows the stream from a position of its own: what the hub hands over is used as it is, what was missed while
  * nobody followed is read again.
  *
  * Invite events reach their server by the invite API, which carries what it needs to understand them.
@@ -89,6 +90,9 @@ export function createFanOut(options: FanOutOptions): FanOut {
       const removed = findRemoved(pdu);
       const targets = new Set(removed === undefined ? present : [...present, removed]);
       targets.delete(serverName);
+      // Who sent us an event to be sent on has it.
+      const sender = parseUserId(pdu.sender);
+      if (sender !== undefined) targets.delete(serverNameOf(sender));
       const text = targets.size === 0 ? undefined : encodePdu(pdu);
       if (text === undefined) continue;
       for (const target of targets) {
@@ -137,7 +141,8 @@ const NOBODY: ReadonlySet<ServerName> = new Set();
 function localEvents(batch: CommittedBatch, serverName: ServerName): readonly LocalEvent[] {
   return batch.rowsOf(pduStream).flatMap(({ position, row }) => {
     const { roomId, sender, pdu } = row.stored.event;
-    return serverNameOf(sender) === serverName ? [{ roomId, position, pdu }] : [];
+    const isOutgoing = row.isOutgoing ?? serverNameOf(sender) === serverName;
+    return isOutgoing ? [{ roomId, position, pdu }] : [];
   });
 }
 

@@ -29,6 +29,8 @@ export interface FailureDetails {
   /** The HTTP status, where there was an answer. */
   readonly status?: number | undefined;
   readonly errcode?: string | undefined;
+  /** The version of a room that we say we do not support. */
+  readonly roomVersion?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -40,6 +42,7 @@ export class FederationError extends Error {
   readonly outcome: FailureOutcome;
   readonly status: number | undefined;
   readonly errcode: string | undefined;
+  readonly roomVersion: string | undefined;
 
   constructor(reason: FailureReason, message: string, details: FailureDetails) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined);
@@ -48,6 +51,7 @@ export class FederationError extends Error {
     this.outcome = details.outcome;
     this.status = details.status;
     this.errcode = details.errcode;
+    this.roomVersion = details.roomVersion;
   }
 }
 

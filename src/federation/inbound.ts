@@ -4,7 +4,7 @@
  * with the same transaction id is given the same answer.
  *
  * Invariants: one transaction of an origin is in work at a time; nothing is acknowledged that is not durable; a staged PDU
- * is removed only after the engine has taken it in or turned it down.
+ * is removed only after the engine has taken it in or turned it down; what comes for a room that is being joined waits.
  *
  * https://spec.matrix.org/v1.19/server-server-api/#transactions
  */
@@ -35,6 +35,7 @@ import {
   type StagedPdu,
 } from '../storage/inbound.ts';
 import { dispatchEdus, type EduPorts } from './inbound-edus.ts';
+import type { RemoteJoins } from './remote-join.ts';
 
 /** https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid */
 const MAX_PDUS = 50;
@@ -73,6 +74,8 @@ export interface InboundOptions {
   readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadSnapshots'>;
   readonly receiver: Receiver;
   readonly edus: EduPorts;
+  /** Rooms that a user of ours is about to be in. */
+  readonly joins: Pick<RemoteJoins, 'getPending'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -155,7 +158,7 @@ interface JudgedPdu {
 
 /** Those that can be told apart as events of a room that we know; whatever else came cannot even be answered for. */
 async function judgePdus(
-  { engine }: InboundOptions,
+  { engine, joins }: InboundOptions,
   isAllowed: RoomAcls,
   { origin, pdus, oddNumbers }: PdusOfOrigin,
 ): Promise<readonly JudgedPdu[]> {
@@ -167,11 +170,13 @@ async function judgePdus(
   const snapshots = await engine.loadSnapshots([...new Set(named.map(({ roomId }) => roomId))]);
   return named.flatMap(({ value, roomId }) => {
     const snapshot = snapshots.get(roomId);
-    if (snapshot === undefined) return [];
-    const format = checkPduFormat(value, snapshot.version, oddNumbers);
-    const eventId = idOf(value, snapshot.version);
+    const version = snapshot?.version ?? joins.getPending(roomId)?.version;
+    if (version === undefined) return [];
+    const format = checkPduFormat(value, version, oddNumbers);
+    const eventId = idOf(value, version);
     if (eventId === undefined) return [];
-    const refused = isAllowed(snapshot, origin) ? undefined : 'the room does not let this server take part';
+    const isRefused = snapshot !== undefined && !isAllowed(snapshot, origin);
+    const refused = isRefused ? 'the room does not let this server take part' : undefined;
     const error = format.valid ? refused : format.reason;
     return [{ roomId, eventId, text: JSON.stringify(value), error }];
   });
@@ -192,7 +197,7 @@ interface RoomWork {
 }
 
 /** Works on the staged PDUs of each room, one step after another; rooms side by side. */
-function createRoomWork({ database, receiver, clock, logger }: InboundOptions): RoomWork {
+function createRoomWork({ database, receiver, joins, clock, logger }: InboundOptions): RoomWork {
   const queue = new KeyedQueue<RoomId>();
   const retries = new Map<RoomId, Disposable>();
   let isStopped = false;
@@ -200,6 +205,7 @@ function createRoomWork({ database, receiver, clock, logger }: InboundOptions): 
   async function work(roomId: RoomId, attempt: number): Promise<void> {
     for (;;) {
       if (isStopped) return;
+      await joins.getPending(roomId)?.over;
       const staged = await listStaged(database, roomId, attempt > 1 ? 1 : PDUS_PER_STEP);
       const last = staged.at(-1);
       if (last === undefined) return;

@@ -11,10 +11,29 @@ import type { EventId } from './ids.ts';
 import type { JsonObject, Pdu } from './pdu.ts';
 import { redactPdu } from './redaction.ts';
 import type { RoomVersion } from './room-version.ts';
-import type { SigningKey } from './signing.ts';
+import { type SigningKey, signedText } from './signing.ts';
+
+/**
+ * The event with our signature beside those that it has. Only for events that were made anew from their parts, each of
+ * which was judged: what this signs, all servers take for our word.
+ */
+export function countersignEvent(
+  pdu: Pdu,
+  version: RoomVersion,
+  { serverName, key }: { readonly serverName: string; readonly key: SigningKey },
+): Pdu {
+  const signature = key.sign(signedText(redactPdu(pdu, version)));
+  return { ...pdu, signatures: { ...pdu.signatures, [serverName]: { [key.keyId]: signature } } };
+}
 
 /** An event before it is hashed and signed; `signatures`, `hashes` and `unsigned` that it has are not looked at. */
 export type UnsignedPdu = Omit<Pdu, 'hashes' | 'signatures'> & JsonObject;
+
+/** The PDU as the rules will see it once the server has signed it: they ask for a signature and do not look at it. */
+export function asIfSigned(body: UnsignedPdu, serverName: string): Pdu {
+  const pdu: JsonObject = { ...body, hashes: { sha256: '' }, signatures: { [serverName]: { 'ed25519:': '' } } };
+  return pdu as Pdu;
+}
 
 export interface SignedEvent {
   readonly pdu: Pdu;

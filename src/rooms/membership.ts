@@ -1,6 +1,7 @@
 /**
  * Joining, leaving, inviting, kicking, banning, knocking and forgetting, in rooms that this server is in. What other
- * rooms or the database know is gathered before the room's turn; the decision itself falls inside it.
+ * rooms or the database know is gathered before the room's turn; the decision itself falls inside it. Joins of other rooms
+ * are asked of their servers (join-elsewhere.ts).
  *
  * https://spec.matrix.org/v1.19/client-server-api/#room-membership
  */
@@ -12,6 +13,7 @@ import type { JsonObject } from '../protocol/pdu.ts';
 import type { Database } from '../storage/database.ts';
 import { markForgotten } from '../storage/memberships.ts';
 import { type Actor, notInRoom, requireJoined, requireNotSuspended } from './actor.ts';
+import type { JoinElsewhere } from './join-elsewhere.ts';
 import { changeMembership, decideJoin, decideKick, decideLeave, decideUnban } from './membership-changes.ts';
 import { type LoadProfile, requireProfileFields } from './profile.ts';
 import { allowedRooms, loadJoinedAmong, needsAuthoriser, selectAuthoriser } from './restricted-join.ts';
@@ -23,6 +25,8 @@ export interface MembershipOptions {
   readonly loadProfile: LoadProfile;
   /** Refuses users that cannot be invited, such as those of servers that we cannot reach. */
   readonly requireInvitable: (userId: UserId) => void;
+  /** Joins by way of other servers; undefined where there are none. */
+  readonly joinElsewhere?: JoinElsewhere | undefined;
 }
 
 /** What all changes of a membership are given; `content` holds `reason` and whatever else the client put there. */
@@ -31,13 +35,18 @@ export interface MembershipRequest {
   readonly content: JsonObject;
 }
 
+export interface JoinRequest extends MembershipRequest {
+  /** Servers that may be in the room, where this one is not. */
+  readonly servers?: readonly ServerName[];
+}
+
 export interface TargetedRequest extends MembershipRequest {
   readonly target: UserId;
 }
 
 /** Each answers with the id of the member event that then is current. */
 export interface Memberships {
-  join(actor: Actor, request: MembershipRequest): Promise<EventId>;
+  join(actor: Actor, request: JoinRequest): Promise<EventId>;
   knock(actor: Actor, request: MembershipRequest): Promise<EventId>;
   leave(actor: Actor, request: MembershipRequest): Promise<EventId>;
   invite(actor: Actor, request: TargetedRequest): Promise<EventId>;
@@ -72,12 +81,20 @@ export function createMemberships(options: MembershipOptions): Memberships {
 async function join(
   options: MembershipOptions,
   actor: Actor,
+  { roomId, content, servers = [] }: JoinRequest,
+): Promise<EventId> {
+  requireNotSuspended(actor);
+  requireProfileFields(content);
+  const joined = await options.joinElsewhere?.(actor, { roomId, content, servers });
+  return joined ?? joinHere(options, actor, { roomId, content });
+}
+
+async function joinHere(
+  options: MembershipOptions,
+  { userId, isGuest }: Actor,
   { roomId, content }: MembershipRequest,
 ): Promise<EventId> {
   const { engine, serverName } = options;
-  const { userId, isGuest } = actor;
-  requireNotSuspended(actor);
-  requireProfileFields(content);
   const snapshot = await loadRoom(engine, roomId);
   const asked = needsAuthoriser(snapshot, userId) ? allowedRooms(snapshot) : [];
   const [joined, profile] = await Promise.all([loadJoinedAmong(engine, asked, userId), options.loadProfile(userId)]);

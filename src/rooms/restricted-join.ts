@@ -3,8 +3,10 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
  */
+import { hasMemberOf } from '../engine/local-members.ts';
 import { joinedMembers, type RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
+import { MatrixError } from '../protocol/errors.ts';
 import { isRoomId, parseUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import { levelOf, readPowerLevels, userLevel } from '../protocol/power-levels.ts';
@@ -42,6 +44,43 @@ export async function loadJoinedAmong(
   if (roomIds.length === 0) return new Set();
   const snapshots = await engine.loadSnapshots(roomIds);
   return new Set(roomIds.filter((roomId) => snapshots.get(roomId)?.membershipOf(userId) === 'join'));
+}
+
+/**
+ * The user of this server who vouches for a user of another one, or undefined where nobody has to. Throws what tells that
+ * server whether it should ask elsewhere.
+ */
+export async function requireAuthoriser(
+  engine: Pick<RoomEngine, 'loadSnapshots'>,
+  serverName: ServerName,
+  { snapshot, userId }: { readonly snapshot: RoomSnapshot; readonly userId: UserId },
+): Promise<UserId | undefined> {
+  if (!needsAuthoriser(snapshot, userId)) return undefined;
+  const roomIds = allowedRooms(snapshot);
+  const snapshots = await engine.loadSnapshots(roomIds);
+  // Of a room that all of ours have left we don't know who is in it now.
+  const rooms = roomIds
+    .flatMap((roomId) => snapshots.get(roomId) ?? [])
+    .filter((room) => hasMemberOf(room, serverName));
+  if (!rooms.some((room) => room.membershipOf(userId) === 'join')) {
+    if (rooms.length < roomIds.length) {
+      throw new MatrixError('M_UNABLE_TO_AUTHORISE_JOIN', 'This server does not know the rooms whose members may join');
+    }
+    throw new MatrixError('M_FORBIDDEN', 'You are in none of the rooms whose members may join');
+  }
+  const authoriser = selectAuthoriser(snapshot, serverName);
+  if (authoriser !== undefined) return authoriser;
+  throw new MatrixError('M_UNABLE_TO_GRANT_JOIN', 'Nobody on this server may invite to this room');
+}
+
+/** Whether the user may vouch for others: joined, of this server, and with the power to invite. */
+export function isAuthoriser(snapshot: RoomSnapshot, userId: UserId, serverName: ServerName): boolean {
+  const levels = readPowerLevels(snapshot, snapshot.version);
+  return (
+    serverNameOf(userId) === serverName &&
+    snapshot.membershipOf(userId) === 'join' &&
+    userLevel(levels, userId) >= levelOf(levels, 'invite')
+  );
 }
 
 /** A joined user of this server who may invite; those that the power levels name are asked first. */

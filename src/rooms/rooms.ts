@@ -4,6 +4,7 @@
 import type { RoomEngine } from '../engine/types.ts';
 import { createVisibility } from '../engine/visible-events.ts';
 import type { RemoteDirectory } from '../federation/remote-directory.ts';
+import type { RemoteJoins } from '../federation/remote-join.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
@@ -19,6 +20,7 @@ import { createEventAtTime, type LoadEventAtTime } from './event-at-time.ts';
 import { createEventReading, type EventReading } from './event-context.ts';
 import { createHistory, type History } from './history.ts';
 import type { IgnoredUsers } from './ignored-users.ts';
+import { createJoinElsewhere } from './join-elsewhere.ts';
 import { createMemberships, type Memberships } from './membership.ts';
 import { createMutualRooms, type LoadMutualRooms } from './mutual-rooms.ts';
 import { createPeeking, type Peek } from './peeking.ts';
@@ -55,6 +57,8 @@ export interface RoomsOptions {
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
   /** The directories of other servers. */
   readonly remoteDirectory?: RemoteDirectory;
+  /** Joins by way of other servers. */
+  readonly remoteJoins?: RemoteJoins;
   readonly searchIndex: SearchIndex;
   readonly ignoredUsers: IgnoredUsers;
   readonly hub: Hub;
@@ -93,7 +97,12 @@ export interface Rooms {
 
 export function createRooms(options: RoomsOptions): Rooms {
   const { engine, database, clock, serverName, writerId, defaultVersion, ignoredUsers } = options;
-  const shared = { ...options, requireInvitable: (userId: UserId) => requireLocal(userId, serverName) };
+  const { remoteJoins } = options;
+  const shared = {
+    ...options,
+    requireInvitable: (userId: UserId) => requireLocal(userId, serverName),
+    joinElsewhere: remoteJoins && createJoinElsewhere({ ...options, remoteJoins }),
+  };
   const access = createRoomAccess({ engine, database });
   const visibility = createVisibility({ engine, database });
   const events = createEventReading({ engine, access, visibility, ignoredUsers });

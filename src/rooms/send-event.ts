@@ -4,9 +4,11 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
  */
+import { otherServers } from '../engine/local-members.ts';
+import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import { type EventId, isEventId, type RoomId } from '../protocol/ids.ts';
+import { type EventId, isEventId, type RoomId, serverNameOf } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import { canRedact } from '../protocol/power-levels.ts';
 import type { ClientTransaction, TimelineEvent } from '../storage/events.ts';
@@ -85,8 +87,7 @@ async function redact(
     transaction: transactionOf(actor, request.path, request.txnId),
     decide(snapshot) {
       requireJoined(snapshot, userId);
-      const canRedactOthers = canRedact(snapshot, userId, snapshot.version);
-      requireRedactable(actor, target, canRedactOthers);
+      requireRedactable(actor, target, snapshot);
       return [{ type: 'm.room.redaction', sender: userId, content, redacts }];
     },
   });
@@ -94,11 +95,19 @@ async function redact(
 }
 
 /** Among servers, a user of the same server may redact; among people, only the sender and who has the power to. */
-function requireRedactable(actor: Actor, target: TimelineEvent | undefined, canRedactOthers: boolean): void {
-  const isOwn = target?.event.sender === actor.userId;
+function requireRedactable(actor: Actor, target: TimelineEvent | undefined, snapshot: RoomSnapshot): void {
+  const { userId } = actor;
+  const isOwn = target?.event.sender === userId;
   if (!isOwn) requireNotSuspended(actor);
-  if (!isOwn && !canRedactOthers) throw new MatrixError('M_FORBIDDEN', 'You may redact only your own events');
-  if (target === undefined) throw new MatrixError('M_NOT_FOUND', 'The event is not in this room');
+  if (!isOwn && !canRedact(snapshot, userId, snapshot.version)) {
+    throw new MatrixError('M_FORBIDDEN', 'You may redact only your own events');
+  }
+  if (target === undefined) {
+    // Of a room of several servers we may lack events that others have.
+    const isOursAlone = otherServers(snapshot, new Set([serverNameOf(userId)]), 1).length === 0;
+    if (isOursAlone) throw new MatrixError('M_NOT_FOUND', 'The event is not in this room');
+    return;
+  }
   if (target.event.type === 'm.room.create' || target.event.type === 'm.room.server_acl') {
     // Without their contents the room would change its rules for servers that apply the redaction.
     throw new MatrixError('M_FORBIDDEN', `${target.event.type} cannot be redacted`);

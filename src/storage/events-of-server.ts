@@ -1,6 +1,7 @@
 /**
- * The stream of events as other servers are sent it: what this server's users did, whatever the rooms. Changes of current
- * state that state resolution made are no events, and nobody is sent them; the events that they go back to are.
+ * The stream of events as other servers are sent it: what this server's users did, whatever the rooms. What was
+ * done by way of a server, such as a join, that server sends. Changes of current state that state resolution made are no
+ * events, and nobody is sent them; the events that they go back to are.
  */
 import type { EventId, RoomId } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
@@ -16,7 +17,7 @@ export interface EventOfServer {
 }
 
 export interface EventsOfServerRange {
-  /** Events of users of this server only. */
+  /** Events of users of this server, and those that it is to send on. */
   readonly serverName: string;
   /** Exclusive. */
   readonly after: number;
@@ -25,7 +26,7 @@ export interface EventsOfServerRange {
   readonly limit: number;
 }
 
-/** Accepted events of a server's users in stream order; a state event that is not current is one of them. */
+/** Accepted events for the other servers in stream order; a state event that is not current is one of them. */
 export async function listEventsOfServer(
   tx: Transaction,
   { serverName, after, upTo, limit }: EventsOfServerRange,
@@ -43,7 +44,7 @@ export async function listEventsOfServer(
     cross join lateral (
       select room_id, event_id, position, pdu, redacted_by is not null as redacted from events
       where events.room_id = h.room_id and events.position > ${after} and events.position <= ${upTo}
-        and rejection is null and not soft_failed and substr(sender, strpos(sender, ':') + 1) = ${serverName}
+        and rejection is null and not soft_failed and coalesce(outgoing, substr(sender, strpos(sender, ':') + 1) = ${serverName})
     ) e
     where h.last_position > ${after}
     order by e.position limit ${limit}`);

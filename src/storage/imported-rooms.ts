@@ -81,6 +81,19 @@ export async function deleteRoomState(tx: Transaction, roomId: RoomId, serverNam
   ]);
 }
 
+/** What was stored of a room that is not taken in after all: no such room is known. */
+export async function deleteUnfinishedImport(tx: Transaction, roomId: RoomId): Promise<void> {
+  await Promise.all([
+    tx.query(sql`
+      delete from events
+      where room_id = ${roomId} and state_key is not null and outlier and position is null
+        and not exists (select from rooms where room_id = ${roomId})`),
+    tx.query(sql`
+      delete from state_snapshots
+      where room_id = ${roomId} and not exists (select from rooms where room_id = ${roomId})`),
+  ]);
+}
+
 export interface PartialRoom {
   readonly roomId: RoomId;
   readonly joinedVia: ServerName;

@@ -51,7 +51,15 @@ async function createScene(at: TestEngine): Promise<Scene> {
     typing,
     receipts,
     inbound: (other = receiver) =>
-      createInbound({ database: db.database, engine, receiver: other, edus, clock: systemClock, logger: silentLogger }),
+      createInbound({
+        database: db.database,
+        engine,
+        receiver: other,
+        joins: { getPending: () => undefined },
+        edus,
+        clock: systemClock,
+        logger: silentLogger,
+      }),
     async joinRoom(version) {
       const roomId = await createPublicRoom(at, version);
       const room = new RemoteRoom(remote, { roomId, version: versionOf(version) });

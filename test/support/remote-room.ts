@@ -37,9 +37,9 @@ export class RemoteServer {
   readonly name: ServerName;
   readonly key: SigningKey;
 
-  constructor(name: string) {
+  constructor(name: string, key = createSigningKey(secureRandom.bytes(32), 'remote')) {
     this.name = name as ServerName;
-    this.key = createSigningKey(secureRandom.bytes(32), 'remote');
+    this.key = key;
   }
 
   user(localpart: string): UserId {

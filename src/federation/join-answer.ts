@@ -1,0 +1,104 @@
+/**
+ * The answer to a join: the state of the room before it and the auth chain, too large perhaps to be parsed at once. The
+ * events are cut out of the bytes and parsed when they are taken; what is no event is left out, alone.
+ *
+ * https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+ */
+import type { Breathe } from '../lib/breather.ts';
+import { type SlicedObject, SliceError, sliceObject } from '../lib/json-slices.ts';
+import { MatrixError } from '../protocol/errors.ts';
+import { serverNameOf, type UserId } from '../protocol/ids.ts';
+import { isJsonObject } from '../protocol/json-value.ts';
+import type { JsonValue, Pdu } from '../protocol/pdu.ts';
+import { checkPduFormat } from '../protocol/pdu-format.ts';
+import type { RoomVersion } from '../protocol/room-version.ts';
+import { parseJson, parseJsonWithOddNumbers } from '../protocol/strict-json.ts';
+import { isFinal } from './federation-error.ts';
+
+export interface JoinAnswer {
+  readonly state: Iterable<JsonValue>;
+  readonly authChain: Iterable<JsonValue>;
+  /** Our join, as the other server says that it stands now. */
+  readonly event: JsonValue;
+}
+
+/** An event of 64 KiB, its text escaped, with what servers put around it. */
+const MAX_EVENT_BYTES = 1024 * 1024;
+/** State and auth chain of the largest rooms there are, several times over. */
+const MAX_EVENTS = 1_000_000;
+const LISTS: ReadonlySet<string> = new Set(['state', 'auth_chain']);
+
+export async function readJoinAnswer(bytes: Buffer, version: RoomVersion, breathe: Breathe): Promise<JoinAnswer> {
+  const { values, lists } = await slice(withoutStatus(bytes), breathe);
+  const event = values.get('event');
+  return {
+    state: parseEach(lists.get('state') ?? [], version),
+    authChain: parseEach(lists.get('auth_chain') ?? [], version),
+    event: event === undefined ? null : (parseOne(event) ?? null),
+  };
+}
+
+async function slice(bytes: Buffer, breathe: Breathe): Promise<SlicedObject> {
+  try {
+    return await sliceObject(bytes, { lists: LISTS, maxBytes: MAX_EVENT_BYTES, maxElements: MAX_EVENTS, breathe });
+  } catch (cause) {
+    if (!(cause instanceof SliceError)) throw cause;
+    throw isFinal('malformed', 'the answer is no JSON object', cause);
+  }
+}
+
+/** Version 1 of the API answers `[200, {...}]`. */
+function withoutStatus(bytes: Buffer): Buffer {
+  const [prefix] = /^\s*\[\s*200\s*,/.exec(bytes.toString('latin1', 0, 64)) ?? [''];
+  return bytes.subarray(prefix.length);
+}
+
+/** May be walked once; what holds numbers that the room version does not allow is left out here, where they are seen. */
+function* parseEach(slices: readonly Buffer[], version: RoomVersion): Iterable<JsonValue> {
+  for (const bytes of slices) {
+    const parsed = tryParse(() => parseJsonWithOddNumbers(bytes));
+    if (parsed === undefined) continue;
+    const { value, oddNumbers } = parsed;
+    if (oddNumbers.size === 0 || checkPduFormat(value, version, oddNumbers).valid) yield value;
+  }
+}
+
+function parseOne(bytes: Buffer): JsonValue | undefined {
+  return tryParse(() => parseJson(bytes));
+}
+
+function tryParse<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch (cause) {
+    if (cause instanceof MatrixError) return undefined;
+    throw cause;
+  }
+}
+
+/**
+ * Our join with the signature of the server whose user vouches for it. Of what that server gave nothing else is taken;
+ * whether the signature is valid is seen when the join is taken in.
+ */
+export function withAuthoriserSignature(join: Pdu, event: JsonValue, authoriser: UserId | undefined): Pdu {
+  if (authoriser === undefined) return join;
+  const server = serverNameOf(authoriser);
+  const given = isJsonObject(event) && isJsonObject(event['signatures']) ? event['signatures'] : {};
+  const signatures = Object.hasOwn(given, server) ? textsIn(given[server]) : {};
+  if (Object.keys(signatures).length === 0) {
+    throw isFinal('malformed', 'the server of the user who vouches has not signed the join');
+  }
+  return { ...join, signatures: { ...join.signatures, [server]: signatures } };
+}
+
+/** A server signs with one key, rarely with two. */
+const MAX_SIGNATURES = 4;
+
+function textsIn(value: JsonValue | undefined): Readonly<Record<string, string>> {
+  const entries = isJsonObject(value) ? Object.entries(value) : [];
+  return Object.fromEntries(
+    entries
+      .flatMap(([key, text]): [string, string][] => (typeof text === 'string' ? [[key, text]] : []))
+      .slice(0, MAX_SIGNATURES),
+  );
+}
