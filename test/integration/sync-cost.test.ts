@@ -80,7 +80,7 @@ for (const [kind, small, large, slices] of [
   });
 }
 
-test('a waiting client hears of an event that is committed, and of nothing else', async () => {
+test('C17: a waiting client hears of an event that is committed, and of nothing else', async () => {
   await using at = await createTestEngine();
   using client = createTestSync(at);
   const roomId = await createPublicRoom(at);
