@@ -15,11 +15,20 @@ interface Synapse extends AsyncDisposable {
   readonly version: string;
 }
 
+export interface SynapseFederation {
+  /** Of the authority that signed its peers' certificates. */
+  readonly certificatePath: string;
+}
+
 /** Above what any scenario reaches. */
 const UNLIMITED = { per_second: 9999, burst_count: 9999 };
 
 /** Installs Synapse into `directory` where it is not there yet, and starts it on an empty database. */
-export async function startSynapse(directory: string, postgres: Postgres): Promise<Synapse> {
+export async function startSynapse(
+  directory: string,
+  postgres: Postgres,
+  federation?: SynapseFederation,
+): Promise<Synapse> {
   const python = install(join(directory, 'venv'));
   const data = join(directory, 'data');
   rmSync(data, { recursive: true, force: true });
@@ -27,7 +36,8 @@ export async function startSynapse(directory: string, postgres: Postgres): Promi
   await postgres.recreateDatabase('synapse');
   const port = await findFreePort();
   const configPath = join(data, 'homeserver.yaml');
-  writeFileSync(configPath, JSON.stringify(createConfig(data, port, postgres), null, 2));
+  const config = { ...createConfig(data, port, postgres), ...(federation && federating(federation, port)) };
+  writeFileSync(configPath, JSON.stringify(config, null, 2));
   writeFileSync(join(data, 'log.yaml'), JSON.stringify({ version: 1, root: { level: 'ERROR', handlers: [] } }));
   const module = ['-m', 'synapse.app.homeserver', '-c', configPath];
   execFileSync(python, [...module, '--generate-keys'], { stdio: 'ignore', cwd: data });
@@ -46,6 +56,18 @@ export async function startSynapse(directory: string, postgres: Postgres): Promi
     pid,
     version: execFileSync(python, ['-c', 'import synapse; print(synapse.__version__)'], { encoding: 'utf8' }).trim(),
     [Symbol.asyncDispose]: end,
+  };
+}
+
+/** Peers on this machine, no limits, and the federation API in plain HTTP beside the clients'. */
+function federating({ certificatePath }: SynapseFederation, port: number) {
+  return {
+    listeners: [
+      { port, type: 'http', bind_addresses: ['127.0.0.1'], resources: [{ names: ['client', 'federation'] }] },
+    ],
+    federation_custom_ca_list: [certificatePath],
+    ip_range_blacklist: [],
+    rc_federation: { window_size: 1, sleep_limit: 1e9, sleep_delay: 0, reject_limit: 1e9, concurrent: 1000 },
   };
 }
 
