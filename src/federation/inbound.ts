@@ -25,32 +25,18 @@ import { checkPduFormat } from '../protocol/pdu-format.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { OddNumbers } from '../protocol/strict-json.ts';
 import type { Database } from '../storage/database.ts';
-import {
-  deleteOldAnswers,
-  deleteStaged,
-  insertInbound,
-  listStaged,
-  listStagedRooms,
-  loadInboundAnswer,
-  type StagedPdu,
-} from '../storage/inbound.ts';
+import { deleteOldAnswers, insertInbound, listStagedRooms, loadInboundAnswer } from '../storage/inbound.ts';
 import { dispatchEdus, type EduPorts } from './inbound-edus.ts';
 import type { RemoteJoins } from './remote-join.ts';
+import { createStagedWork } from './staged-work.ts';
 
 /** https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid */
 const MAX_PDUS = 50;
 const MAX_EDUS = 100;
 const MAX_TXN_ID_LENGTH = 255;
-/** PDUs of one room that are received together. */
-const PDUS_PER_STEP = 50;
 /** Answers are kept for as long as a server may sensibly ask again. */
 const ANSWER_LIFETIME_MS = 24 * 60 * 60 * 1000;
 const CLEANING_INTERVAL_MS = 60 * 60 * 1000;
-/** After a failure of ours, the room's PDUs wait; longer each time. */
-const MIN_RETRY_MS = 1_000;
-const MAX_RETRY_MS = 5 * 60_000;
-/** A PDU that makes us fail over and over must not keep the others of its room waiting for ever. */
-const MAX_ATTEMPTS = 6;
 
 export interface InboundTransactionRequest {
   /** As the request's signature proved. */
@@ -84,7 +70,7 @@ export function createInbound(options: InboundOptions): Inbound {
   const { database, clock } = options;
   const isAllowed = createRoomAcls();
   const origins = new KeyedQueue<ServerName>();
-  const rooms = createRoomWork(options);
+  const rooms = createStagedWork(options);
   let cleanedAt = clock.monotonic();
 
   async function forgetOldAnswers(): Promise<void> {
@@ -188,77 +174,4 @@ function idOf(value: JsonValue, version: RoomVersion): string | undefined {
   if (format.valid) return eventIdOf(format.pdu, version);
   const claimed = isJsonObject(value) && version.eventIds === 'server' ? value['event_id'] : undefined;
   return typeof claimed === 'string' ? claimed : undefined;
-}
-
-interface RoomWork {
-  wake(roomId: RoomId): void;
-  idle(): Promise<void>;
-  stop(): Promise<void>;
-}
-
-/** Works on the staged PDUs of each room, one step after another; rooms side by side. */
-function createRoomWork({ database, receiver, joins, clock, logger }: InboundOptions): RoomWork {
-  const queue = new KeyedQueue<RoomId>();
-  const retries = new Map<RoomId, Disposable>();
-  let isStopped = false;
-
-  async function work(roomId: RoomId, attempt: number): Promise<void> {
-    for (;;) {
-      if (isStopped) return;
-      await joins.getPending(roomId)?.over;
-      const staged = await listStaged(database, roomId, attempt > 1 ? 1 : PDUS_PER_STEP);
-      const last = staged.at(-1);
-      if (last === undefined) return;
-      try {
-        await receiveStaged(receiver, roomId, staged);
-      } catch (cause) {
-        if (attempt < MAX_ATTEMPTS) throw cause;
-        logger.error({ cause, roomId, pdu: last.inboundId }, 'an event of another server was given up');
-      }
-      await deleteStaged(database, roomId, last.inboundId);
-      attempt = 1;
-    }
-  }
-
-  function wake(roomId: RoomId, attempt = 1): void {
-    queue
-      .run(roomId, () => work(roomId, attempt))
-      .catch((cause: unknown) => {
-        logger.warn({ cause, roomId, attempt }, 'events of another server wait to be tried again');
-        const delay = Math.min(MIN_RETRY_MS * 2 ** (attempt - 1), MAX_RETRY_MS);
-        retries.get(roomId)?.[Symbol.dispose]();
-        retries.set(
-          roomId,
-          clock.after(delay, () => {
-            retries.delete(roomId);
-            wake(roomId, attempt + 1);
-          }),
-        );
-      });
-  }
-
-  return {
-    wake,
-    idle: () => queue.idle(),
-    async stop() {
-      isStopped = true;
-      for (const retry of retries.values()) retry[Symbol.dispose]();
-      await queue.idle();
-    },
-  };
-}
-
-/** Those that one server sent in a row are received together. */
-async function receiveStaged(receiver: Receiver, roomId: RoomId, staged: readonly StagedPdu[]): Promise<void> {
-  let rest = staged;
-  while (rest.length > 0) {
-    const origin = rest[0]?.origin;
-    if (origin === undefined) return;
-    const end = rest.findIndex((one) => one.origin !== origin);
-    const run = end === -1 ? rest : rest.slice(0, end);
-    rest = rest.slice(run.length);
-    // Our own text, whose numbers were looked at when it was staged.
-    const pdus = run.map(({ pdu }) => parseJsonText(pdu) as JsonValue);
-    await receiver.receive(roomId, { origin, pdus });
-  }
 }
