@@ -21,11 +21,13 @@ import { createKeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
 import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
+import { createLocationClient, type OpenLocation } from './federation/location-client.ts';
 import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
 import { createRemoteDirectory, type RemoteDirectory } from './federation/remote-directory.ts';
 import { createRemoteJoins, type RemoteJoins } from './federation/remote-join.ts';
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
+import { createRemoteReading, type RemoteReading } from './federation/remote-reading.ts';
 import { createPduVerifier, createRemoteRooms } from './federation/remote-rooms.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
 import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
@@ -86,6 +88,7 @@ export interface Federation
   readonly policy: ServerPolicy;
   readonly fetchRemoteProfile: FetchRemoteProfile;
   readonly directory: RemoteDirectory;
+  readonly openLocation: OpenLocation;
 }
 
 export async function createFederation(options: FederationOptions): Promise<Federation> {
@@ -124,6 +127,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     policy,
     fetchRemoteProfile: createRemoteProfiles({ serverName, client }),
     directory: createRemoteDirectory(client),
+    openLocation: createLocationClient(transport),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
 }
@@ -170,7 +174,8 @@ export interface FederationRooms extends AsyncDisposable {
   readonly inbound: Inbound;
   readonly receiver: Receiver;
   readonly importer: RoomImporter;
-  readonly backfiller: Backfiller;
+  /** What the reading of rooms asks other servers with; nothing where this server talks with none. */
+  readonly reading: { readonly backfiller?: Backfiller; readonly remoteReading?: RemoteReading };
   readonly peers: PeerReader;
   readonly remoteJoins: RemoteJoins;
   readonly residentJoins: ResidentJoins;
@@ -217,7 +222,9 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
     inbound,
     receiver,
     importer,
-    backfiller: createBackfiller(shared),
+    reading: options.isEnabled
+      ? { backfiller: createBackfiller(shared), remoteReading: createRemoteReading(options.client) }
+      : {},
     peers: createPeerReader({ database, engine }),
     remoteJoins,
     residentJoins: createResidentJoins({ ...options, receiver, loadResidentRoom: createResidentRooms(options) }),

@@ -56,6 +56,7 @@ import { forEachLimited } from './lib/limited-concurrency.ts';
 import type { Logger } from './lib/logger.ts';
 import { createMetrics, DURATION_BUCKETS, listenForMetrics } from './lib/metrics.ts';
 import { secureRandom } from './lib/random.ts';
+import { createRemoteFiles } from './media/fetch-remote-file.ts';
 import { createMedia } from './media/media.ts';
 import { localpartOf, parseServerName, type UserId } from './protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION, getRoomVersion } from './protocol/room-version.ts';
@@ -175,6 +176,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     loadProfile,
     isAdmin,
     remoteDirectory: federation.directory,
+    ...federationRooms.reading,
     remoteJoins: federationRooms.remoteJoins,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, async (userId) => {
@@ -225,6 +227,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       random,
       logger: logger.child({ module: 'media' }),
       serverName,
+      ...(federation.isEnabled && { fetchRemoteFile: createRemoteFiles(federation) }),
     }),
   );
   const requests = metrics.histogram({
@@ -312,7 +315,15 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     }),
     ...administration.endpoints,
     ...(federation.isEnabled
-      ? federationEndpoints({ ...federation, ...federationRooms, ...rooms, profiles, version: build.version })
+      ? federationEndpoints({
+          ...federation,
+          ...federationRooms,
+          ...rooms,
+          ...media,
+          profiles,
+          random,
+          version: build.version,
+        })
       : []),
     ...mediaEndpoints(media),
     ...mediaUploadEndpoints(media),

@@ -1,10 +1,11 @@
 /**
- * History from before our first event, fetched from servers in the room when somebody reads that far. Its events get
- * negative positions, so that they lie before everything that we took part in; they change nothing about what is current.
- * Who may see them is decided as for any other event, by the state at each.
+ * What lies in a gap of a room's timeline: history from before a join of ours, or what we missed, fetched from servers in
+ * the room when somebody reads that far. Its events are put right before the one after the gap, where positions were kept
+ * free for them; they change nothing about what is current. Who may see them is decided as for any other event, by the state
+ * at each (docs/adr/0021-gaps.md).
  *
- * Invariants: one backfill of a room at a time; a page lies before all that was there, in the order of the graph; what its
- * auth events or the state before it do not allow is kept as rejected.
+ * Invariants: one backfill of a room at a time; a page is in the order of the graph, and the rest of the gap lies before it;
+ * what its auth events or the state before it do not allow is kept as rejected.
  *
  * https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
  */
@@ -12,8 +13,16 @@ import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import { checkAuth } from '../protocol/auth-rules.ts';
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
 import type { StateEvent, StateView } from '../protocol/pdu.ts';
-import { type BackfilledEvent, insertBackfilled, listHistoryEnds, updateRedactedBy } from '../storage/backfilled.ts';
-import type { Database } from '../storage/database.ts';
+import {
+  type BackfilledEvent,
+  insertBackfilled,
+  loadGap,
+  moveGap,
+  type TimelineGap,
+  updateRedactedBy,
+} from '../storage/backfilled.ts';
+import type { Database, Transaction } from '../storage/database.ts';
+import { insertRelations } from '../storage/event-relations.ts';
 import {
   deleteBackwardExtremities,
   deleteOutliers,
@@ -31,27 +40,46 @@ import { otherServers } from './local-members.ts';
 import type { NidSource } from './nid-source.ts';
 import type { ReceivedEvent } from './parse-received.ts';
 import type { PduVerifier, RemoteRooms } from './ports.ts';
-import { createBatch, isInGraph, loadIntoBatch, type ReceivedBatch, sortTopologically } from './received-batch.ts';
+import {
+  createBatch,
+  isInGraph,
+  loadIntoBatch,
+  loadKnown,
+  type ReceivedBatch,
+  sortTopologically,
+} from './received-batch.ts';
 import type { RoomSnapshot } from './room-snapshot.ts';
 import type { StateResolver } from './state-resolver.ts';
 import type { RoomEngine } from './types.ts';
 
 /** Of one page: what others give at most, and a screen or five of a client. */
 const MAX_PAGE = 100;
-/** Ends of history asked about at once. */
+/** Ends of one gap asked about at once. */
 const MAX_ENDS = 20;
 const MAX_SERVERS = 3;
+/** Gaps with fewer positions left are not split any more: a page has to fit on either side. */
+const MIN_SPLIT = 1_000;
 
 export interface Backfilled {
-  /** Events that the room has more than before. */
+  /** Events that the timeline has more than before. */
   readonly added: number;
-  /** Whether there is history that we still lack. */
-  readonly hasMore: boolean;
+  /** Whether something is still missing there: before the event at the position `gap`. */
+  readonly gap: number | undefined;
 }
 
 export interface Backfiller {
-  /** Fetches a page of history; nothing where none is missing, or nobody gives any. */
-  backfill(roomId: RoomId, limit: number): Promise<Backfilled>;
+  /** Fetches a page of what is missing before the event at this position; nothing where nobody gives any. */
+  backfill(roomId: RoomId, gap: { readonly position: number; readonly limit: number }): Promise<Backfilled>;
+  /** Puts a single event into the middle of a gap, so that it can be read on from; whether it is there now. */
+  takeEvent(roomId: RoomId, wanted: EventInGap): Promise<boolean>;
+}
+
+/** An event that lies somewhere in a gap, and who has it. */
+export interface EventInGap {
+  /** Of the event after the gap. */
+  readonly position: number;
+  readonly eventId: EventId;
+  readonly server: ServerName;
 }
 
 export interface BackfillerOptions {
@@ -70,7 +98,8 @@ export interface BackfillerOptions {
 export function createBackfiller(options: BackfillerOptions): Backfiller {
   const parts = { ...options, gaps: createGapFiller(options) };
   return {
-    backfill: (roomId, limit) => options.receiving.run(roomId, () => backfillAlone(parts, roomId, limit)),
+    backfill: (roomId, gap) => options.receiving.run(roomId, () => backfillAlone(parts, roomId, gap)),
+    takeEvent: (roomId, wanted) => options.receiving.run(roomId, () => takeEventAlone(parts, roomId, wanted)),
   };
 }
 
@@ -78,37 +107,71 @@ interface Parts extends BackfillerOptions {
   readonly gaps: GapFiller;
 }
 
-async function backfillAlone(parts: Parts, roomId: RoomId, limit: number): Promise<Backfilled> {
+async function backfillAlone(
+  parts: Parts,
+  roomId: RoomId,
+  { position, limit }: { readonly position: number; readonly limit: number },
+): Promise<Backfilled> {
   const snapshot = await parts.engine.loadSnapshot(roomId);
-  const ends = snapshot === undefined ? [] : await listHistoryEnds(parts.database, roomId, MAX_ENDS);
-  if (snapshot === undefined || ends.length === 0) return { added: 0, hasMore: false };
-  for (const server of otherServers(snapshot, new Set([parts.serverName]), MAX_SERVERS)) {
-    const added = await takeFrom(parts, { snapshot, server, ends, limit: Math.min(limit, MAX_PAGE) });
-    if (added > 0) return { added, hasMore: (await listHistoryEnds(parts.database, roomId, 1)).length > 0 };
+  const gap = await loadGap(parts.database, { roomId, position, limit: MAX_ENDS });
+  if (snapshot === undefined || gap === undefined) return { added: 0, gap: undefined };
+  const batch = createBatch(snapshot);
+  await loadKnown(parts.database, batch, gap.ends);
+  const ends = gap.ends.filter((id) => !isInGraph(batch.known.get(id)));
+  if (ends.length === 0) {
+    await parts.database.transaction((tx) => closeEnds(tx, { roomId, gap, reached: gap.ends, lowest: position }));
+    return { added: 0, gap: await stillOpen(parts, roomId, position) };
   }
-  return { added: 0, hasMore: true };
+  for (const server of otherServers(snapshot, new Set([parts.serverName]), MAX_SERVERS)) {
+    const page = { snapshot, server, gap: { ...gap, ends }, limit: Math.min(limit, MAX_PAGE, gap.room) };
+    const added = await takeFrom(parts, page);
+    if (added > 0) return { added, gap: await stillOpen(parts, roomId, position - added) };
+  }
+  return { added: 0, gap: position };
+}
+
+async function takeEventAlone(parts: Parts, roomId: RoomId, wanted: EventInGap): Promise<boolean> {
+  const { position, eventId, server } = wanted;
+  const snapshot = await parts.engine.loadSnapshot(roomId);
+  const gap = await loadGap(parts.database, { roomId, position, limit: 1 });
+  if (snapshot === undefined || gap === undefined || gap.room < MIN_SPLIT) return false;
+  const value = await parts.remote.fetchEvent({ server, roomId, eventId }).catch(() => undefined);
+  const found = value === undefined ? [] : admitted(await admitPdus(parts.verifier, snapshot, [value]));
+  if (found[0]?.event.eventId !== eventId) return false;
+  const batch = createBatch(snapshot);
+  await loadIntoBatch(parts.database, batch, found);
+  if (isInGraph(batch.known.get(eventId))) return true;
+  await parts.gaps.support({ batch, snapshot, origin: server }, found);
+  const judged = await judgeAll(parts, { batch, create: snapshot.get('m.room.create', '') }, found);
+  const middle = position - Math.floor(gap.room / 2);
+  await store(parts, { batch, gap: { ...gap, position: middle } }, judged);
+  return judged.accepted.length > 0;
+}
+
+async function stillOpen({ database }: Parts, roomId: RoomId, position: number): Promise<number | undefined> {
+  return (await loadGap(database, { roomId, position, limit: 1 })) === undefined ? undefined : position;
 }
 
 interface Page {
   readonly snapshot: RoomSnapshot;
   readonly server: ServerName;
-  readonly ends: readonly EventId[];
+  readonly gap: TimelineGap;
   readonly limit: number;
 }
 
-async function takeFrom(parts: Parts, { snapshot, server, ends, limit }: Page): Promise<number> {
-  const { roomId, version } = snapshot;
-  const values = await parts.remote.fetchBackfill({ server, roomId, from: ends, limit }).catch(() => []);
+async function takeFrom(parts: Parts, { snapshot, server, gap, limit }: Page): Promise<number> {
+  const { roomId } = snapshot;
+  const values = await parts.remote.fetchBackfill({ server, roomId, from: gap.ends, limit }).catch(() => []);
   const found = admitted(await admitPdus(parts.verifier, snapshot, values.slice(0, limit)));
-  const batch = createBatch({ roomId, version });
+  const batch = createBatch(snapshot);
   await loadIntoBatch(parts.database, batch, found);
-  const page = connected(found, { missing: ends, known: new Set() }).filter(
-    ({ event }) => !isInGraph(batch.known.get(event.eventId)),
-  );
+  // What lies behind an event that we have is history of another place.
+  const known = new Set(found.map(({ event }) => event.eventId).filter((id) => isInGraph(batch.known.get(id))));
+  const page = connected(found, { missing: gap.ends, known });
   if (page.length === 0) return 0;
   await parts.gaps.support({ batch, snapshot, origin: server }, page);
   const judged = await judgeAll(parts, { batch, create: snapshot.get('m.room.create', '') }, sortTopologically(page));
-  await store(parts, batch, judged);
+  await store(parts, { batch, gap }, judged);
   return judged.accepted.length;
 }
 
@@ -215,29 +278,60 @@ function batchNids({ known }: ReceivedBatch, eventIds: readonly EventId[]): read
   return eventIds.flatMap((id) => known.get(id)?.nid ?? []);
 }
 
-async function store({ database, writerId }: Parts, batch: ReceivedBatch, judged: Judged): Promise<void> {
-  const { roomId, known } = batch;
+interface Storing {
+  readonly batch: ReceivedBatch;
+  readonly gap: TimelineGap;
+}
+
+async function store({ database, writerId }: Parts, { batch, gap }: Storing, judged: Judged): Promise<void> {
+  const { roomId, version, known } = batch;
   const { accepted, rejected } = judged;
   const all = [...accepted, ...rejected];
-  const missing = all.flatMap(({ nid, event }) =>
-    event.prevEvents.filter((id) => !isInGraph(known.get(id))).map((eventId) => ({ eventId, referencedBy: nid })),
+  const lowest = gap.position - accepted.length;
+  const missing = all.flatMap(({ nid, event, rejection }) =>
+    event.prevEvents
+      .filter((id) => !isInGraph(known.get(id)))
+      // What was rejected has no place in the timeline: what it follows is missing from the gap all the same.
+      .map((eventId) => ({ eventId, referencedBy: rejection === undefined ? nid : gap.nid })),
   );
   const redactions = await matchRedactions(database, batch, accepted);
+  const placed = accepted.map((event, index) => ({
+    writerId,
+    position: lowest + index,
+    row: { stored: { ...event, version, replaces: undefined, redactedBecause: undefined, transaction: undefined } },
+  }));
   await database.transaction(async (tx) => {
     await deleteOutliers(
       tx,
       all.map(({ nid }) => nid),
     );
-    const reached = all.map(({ event }) => event.eventId);
     await Promise.all([
-      insertBackfilled(tx, { roomId, writerId }, accepted),
+      insertBackfilled(tx, { roomId, writerId, position: gap.position }, accepted),
       insertUnplaced(tx, rejected),
-      deleteBackwardExtremities(tx, roomId, reached),
+      insertRelations(tx, placed),
       insertBackwardExtremities(tx, roomId, missing),
       updateRedactedBy(tx, redactions.applied),
       ...redactions.waiting.map((pending) => insertPendingRedaction(tx, { roomId, ...pending })),
     ]);
+    await closeEnds(tx, { roomId, gap, reached: all.map(({ event }) => event.eventId), lowest });
   });
+}
+
+interface Closing {
+  readonly roomId: RoomId;
+  readonly gap: TimelineGap;
+  /** What is no longer missing. */
+  readonly reached: readonly EventId[];
+  /** The position of the first event after what is still missing. */
+  readonly lowest: number;
+}
+
+/** Moves the gap before the lowest event; closes it where nothing is missing any more, or no position is left. */
+async function closeEnds(tx: Transaction, { roomId, gap, reached, lowest }: Closing): Promise<void> {
+  await deleteBackwardExtremities(tx, roomId, reached);
+  if (lowest !== gap.position) await moveGap(tx, roomId, { from: gap.position, to: lowest });
+  const rest = await loadGap(tx, { roomId, position: lowest, limit: 1 });
+  if (rest?.ends.length === 0 || rest?.room === 0) await moveGap(tx, roomId, { from: lowest, to: undefined });
 }
 
 interface MatchedRedactions {

@@ -27,17 +27,15 @@ import {
   insertPartialRoom,
   loadNids,
 } from '../storage/imported-rooms.ts';
-import { pduStream } from '../storage/pdu-stream.ts';
 import { deleteOutliers, insertBackwardExtremities, loadKnownEvents } from '../storage/received-events.ts';
 import { insertRoom, isKnownRoom } from '../storage/rooms.ts';
 import { loadStateAt } from '../storage/state.ts';
-import type { Fact } from '../streams/committer.ts';
 import { admitPdus, admitted } from './admit-pdus.ts';
 import { type ImportedEvent, type ImportParts, judgeImported, type PduSource, storeUnjudged } from './import-events.ts';
 import { judgeByAuthEvents } from './judge-received.ts';
 import { createLocalMembers } from './local-members.ts';
 import type { ReceivedEvent } from './parse-received.ts';
-import { type PlacedEvent, placeEvent } from './place-event.ts';
+import { afterGap, type PlacedEvent, placeEvent } from './place-event.ts';
 import { RoomActor, type Turn } from './room-actor.ts';
 import { loadChain } from './room-loader.ts';
 import { emptySnapshot, membershipIn, RoomSnapshot, type StateEntry } from './room-snapshot.ts';
@@ -270,8 +268,8 @@ async function enterAgain(
 }
 
 /** The server that let us in tells the others. */
-function toFact({ event }: PlacedEvent): Fact {
-  return { table: pduStream, row: { ...event.row, isOutgoing: false } } as Fact;
+function toFact({ event }: PlacedEvent): ReturnType<typeof afterGap> {
+  return afterGap({ ...event.row, isOutgoing: false });
 }
 
 interface Entered {

@@ -18,6 +18,22 @@ export function createLocalMembers(serverName: ServerName): (snapshot: RoomSnaps
   };
 }
 
+/** As `hasMemberOf` of any server, remembered for each version of the member list: peers ask over and over. */
+export function createServerMembers(): (snapshot: RoomSnapshot, serverName: ServerName) => boolean {
+  const known = new WeakMap<object, Map<ServerName, boolean>>();
+  return (snapshot, serverName) => {
+    const { members } = snapshot.parts;
+    const ofRoom = known.get(members) ?? new Map<ServerName, boolean>();
+    known.set(members, ofRoom);
+    const isIn = ofRoom.get(serverName) ?? hasMemberOf(snapshot, serverName);
+    if (ofRoom.size < MAX_REMEMBERED) ofRoom.set(serverName, isIn);
+    return isIn;
+  };
+}
+
+/** Servers of one room: more than ask while its members stay the same. */
+const MAX_REMEMBERED = 1_000;
+
 /** Whether any user of the server is joined; walks the members until one is found. */
 export function hasMemberOf(snapshot: RoomSnapshot, serverName: ServerName): boolean {
   for (const userId of joinedMembers(snapshot)) if (serverNameOf(userId) === serverName) return true;

@@ -5,11 +5,24 @@
 import type { Event } from '../protocol/pdu.ts';
 import { MAX_DEPTH } from '../protocol/pdu-format.ts';
 import type { ClientTransaction, ReplacedState, TimelineEvent } from '../storage/events.ts';
-import type { PduRow } from '../storage/pdu-stream.ts';
+import { type PduRow, pduStream } from '../storage/pdu-stream.ts';
+import type { Fact } from '../streams/committer.ts';
 import type { NidSource } from './nid-source.ts';
 import { withoutRedacted } from './redactions.ts';
 import type { RoomSnapshot, StateEntry } from './room-snapshot.ts';
 import { type DeltaChange, extendChain, type StateChain } from './state-chain.ts';
+
+/**
+ * Kept free before an event that others are missing before. So many gaps fit into the positions that there are that nobody
+ * uses them up by making gaps, and no gap that a room of today could have is larger.
+ */
+const GAP_POSITIONS = 2 ** 24;
+
+/** The fact of an event that follows events which we lack (docs/adr/0021-gaps.md). */
+export function afterGap(row: PduRow): Fact {
+  const marked: PduRow = { ...row, stored: { ...row.stored, afterGap: true } };
+  return { table: pduStream, row: marked, reserved: GAP_POSITIONS } as Fact;
+}
 
 export interface RoomDraft {
   readonly head: RoomSnapshot;

@@ -31,7 +31,7 @@ import {
   withRedaction,
 } from './arrival.ts';
 import { judgeByAuthEvents, keysToJudge, viewOf } from './judge-received.ts';
-import { placeEvent } from './place-event.ts';
+import { afterGap, placeEvent } from './place-event.ts';
 import { placeForked } from './place-forked.ts';
 import { isInGraph } from './received-batch.ts';
 import { loadChain } from './room-loader.ts';
@@ -171,7 +171,9 @@ async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: A
   const { event } = received;
   const { stateBefore, stateAfter } = row.stored;
   const isOutgoing = batch.outgoing.get(event.eventId);
-  const facts = [{ table: pduStream, row: { ...row, isOutgoing } } as Fact, ...changes];
+  const isAfterGap = event.prevEvents.some((id) => !isInGraph(batch.known.get(id)));
+  const written = { ...row, isOutgoing };
+  const facts = [isAfterGap ? afterGap(written) : ({ table: pduStream, row: written } as Fact), ...changes];
   const committed = parts.writing.commit(turn.actor, { facts, also: alsoWritten(arrival, row) });
   batch.known.set(event.eventId, {
     nid,

@@ -29,7 +29,12 @@ export class RoomTail {
     return this.#events.length;
   }
 
+  /** Behind a gap the tail begins anew: what fills the gap lies before it then. */
   append(event: TimelineEvent): void {
+    if (event.afterGap === true) {
+      this.#events = [];
+      this.#from = event.position - 1;
+    }
     this.#events.push(event);
     // Two for each that came: what was read shrinks away as it grows old.
     for (let shift = 0; shift < 2 && this.#events.length > MAX_TAIL_EVENTS; shift++) {
@@ -37,8 +42,12 @@ export class RoomTail {
     }
   }
 
-  /** Puts what a query found right before the tail into it, oldest first; `from`: nothing lies between it and them. */
-  prepend(events: readonly TimelineEvent[], from: number): void {
+  /** Puts what a query found right before the tail into it, oldest first; `start`: nothing lies between it and them. */
+  prepend(found: readonly TimelineEvent[], start: number): void {
+    if (this.#events[0]?.afterGap === true) return;
+    const gap = found.findLastIndex(({ afterGap }) => afterGap === true);
+    const events = found.slice(Math.max(gap, 0));
+    const from = gap === -1 ? start : (events[0]?.position ?? start) - 1;
     const room = MAX_READ_EVENTS - this.#events.length;
     const taken = room > 0 ? events.slice(-room) : [];
     if (taken.length === 0 && events.length > 0) return;

@@ -13,8 +13,10 @@ import type { Database } from '../storage/database.ts';
 import { type KnownEvent, listNewestUpTo, loadAuthChain, loadKnownEvents } from '../storage/received-events.ts';
 import { loadRoomOfEvent } from '../storage/rooms.ts';
 import { loadStateNids } from '../storage/state.ts';
-import { hasMemberOf } from './local-members.ts';
+import { createServerMembers } from './local-members.ts';
 import { createRoomAcls } from './room-acls.ts';
+import { loadNearest, type TimedEventId, type TimeWanted } from './serve-by-time.ts';
+import { loadServedIds, type OpenedState, openServedState, type StateIds } from './serve-state.ts';
 import { type ReadingServer, showToServer } from './server-visibility.ts';
 import type { RoomEngine } from './types.ts';
 
@@ -29,17 +31,21 @@ const MAX_NAMED = 50;
 type Answer<T> = Promise<T | undefined>;
 
 export interface PeerReader {
+  /** Whether the server is in the room, and the room's access control list lets it be. */
+  isReadable(serverName: ServerName, roomId: RoomId): Promise<boolean>;
   loadEvent(serverName: ServerName, eventId: EventId): Answer<{ readonly roomId: RoomId; readonly pdu: Pdu }>;
   /** The state before the event, with its auth chain. */
   loadState(at: RoomEvent): Answer<{ readonly pdus: readonly Pdu[]; readonly authChain: readonly Pdu[] }>;
-  loadStateIds(
-    at: RoomEvent,
-  ): Answer<{ readonly stateIds: readonly EventId[]; readonly authChainIds: readonly EventId[] }>;
+  /** The same as JSON, read while it is written. */
+  openState(at: RoomEvent): Answer<OpenedState>;
+  loadStateIds(at: RoomEvent): Answer<StateIds>;
   loadAuthChain(at: RoomEvent): Answer<readonly Pdu[]>;
   /** Ancestors of `latest` that are neither `earliest` nor theirs, oldest first. */
   loadMissingEvents(question: MissingEvents): Answer<readonly Pdu[]>;
   /** The events and what lies before them, newest first. */
   loadBackfill(question: Backfill): Answer<readonly Pdu[]>;
+  /** The event nearest to a time, of those that the server may see. */
+  loadEventAtTime(question: AtTime): Answer<TimedEventId>;
 }
 
 export interface RoomEvent {
@@ -60,6 +66,8 @@ export interface Backfill extends Omit<RoomEvent, 'eventId'> {
   readonly limit: number;
 }
 
+export interface AtTime extends Omit<RoomEvent, 'eventId'>, TimeWanted {}
+
 export interface PeerReaderOptions {
   readonly database: Database;
   readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
@@ -68,6 +76,7 @@ export interface PeerReaderOptions {
 export function createPeerReader(options: PeerReaderOptions): PeerReader {
   const { database } = options;
   const isAllowed = createRoomAcls();
+  const hasMemberOf = createServerMembers();
 
   async function findRoom(serverName: ServerName, roomId: RoomId): Promise<ReadingServer | undefined> {
     const snapshot = await options.engine.loadSnapshot(roomId);
@@ -81,10 +90,17 @@ export function createPeerReader(options: PeerReaderOptions): PeerReader {
     return found.filter((known) => isShareable(known) && known.event.roomId === room.roomId);
   }
 
-  async function findState(at: RoomEvent): Promise<StateOfEvent | undefined> {
+  /** An event at which the state is known. */
+  async function findPlaced(at: RoomEvent): Promise<PlacedEvent | undefined> {
     const room = await findRoom(at.serverName, at.roomId);
     const [known] = room === undefined ? [] : await findEvents(room, [at.eventId]);
-    if (room === undefined || known === undefined || known.outlier) return undefined;
+    return room === undefined || known === undefined || known.outlier ? undefined : { room, known };
+  }
+
+  async function findState(at: RoomEvent): Promise<StateOfEvent | undefined> {
+    const placed = await findPlaced(at);
+    if (placed === undefined) return undefined;
+    const { room, known } = placed;
     const { stateBefore } = known;
     const nids = stateBefore === null ? new Map() : await loadStateNids(database, [stateBefore]);
     const stateNids: ReadonlySet<number> = nids.get(stateBefore ?? 0) ?? new Set();
@@ -93,6 +109,8 @@ export function createPeerReader(options: PeerReaderOptions): PeerReader {
   }
 
   return {
+    isReadable: async (serverName, roomId) => (await findRoom(serverName, roomId)) !== undefined,
+
     async loadEvent(serverName, eventId) {
       const roomId = await loadRoomOfEvent(database, eventId);
       const room = roomId === undefined ? undefined : await findRoom(serverName, roomId);
@@ -108,9 +126,14 @@ export function createPeerReader(options: PeerReaderOptions): PeerReader {
       return { pdus: found.state.map(toPdu(version)), authChain: found.authChain.map(toPdu(version)) };
     },
 
+    async openState(at) {
+      const placed = await findPlaced(at);
+      return placed && openServedState(database, placed.room.version, placed.known);
+    },
+
     async loadStateIds(at) {
-      const found = await findState(at);
-      return found && { stateIds: found.state.map(idOf), authChainIds: found.authChain.map(idOf) };
+      const placed = await findPlaced(at);
+      return placed && loadServedIds(database, placed.known);
     },
 
     async loadAuthChain({ serverName, roomId, eventId }) {
@@ -150,7 +173,17 @@ export function createPeerReader(options: PeerReaderOptions): PeerReader {
       });
       return showToServer(database, room, found);
     },
+
+    async loadEventAtTime({ serverName, roomId, at, direction }) {
+      const room = await findRoom(serverName, roomId);
+      return room && loadNearest(database, room, { at, direction });
+    },
   };
+}
+
+interface PlacedEvent {
+  readonly room: ReadingServer;
+  readonly known: KnownEvent;
 }
 
 interface StateOfEvent {

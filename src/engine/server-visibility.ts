@@ -40,6 +40,16 @@ export async function showToServer(
   });
 }
 
+/** Those of the events that the server may have as they are; what a redaction took out of them does not matter. */
+export async function filterShown(
+  tx: Transaction,
+  server: ReadingServer,
+  events: readonly KnownEvent[],
+): Promise<readonly KnownEvent[]> {
+  const facts = await loadFacts(tx, server, events);
+  return events.filter((known) => isShown(known, server, facts));
+}
+
 interface Facts {
   readonly visibility: ReadonlyMap<number, string>;
   readonly membership: ReadonlyMap<number, string>;

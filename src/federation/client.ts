@@ -15,7 +15,7 @@ import { parseJson } from '../protocol/strict-json.ts';
 import { FederationError, isFinal } from './federation-error.ts';
 import type { Resolver } from './resolver.ts';
 import type { ServerPolicy } from './server-policy.ts';
-import type { Transport, TransportAnswer } from './transport.ts';
+import type { OpenedAnswer, Transport, TransportAnswer, TransportRequest } from './transport.ts';
 
 export interface FederationRequest {
   readonly destination: ServerName;
@@ -39,6 +39,8 @@ export interface FederationClient {
   fetchBytes(request: FederationRequest): Promise<Buffer>;
   /** The same, for answers that are a JSON object. */
   fetchJson(request: FederationRequest): Promise<JsonObject>;
+  /** A 2xx answer whose body is read as it comes; whoever opens disposes. */
+  open(request: FederationRequest): Promise<OpenedAnswer>;
 }
 
 export interface FederationClientOptions {
@@ -46,7 +48,7 @@ export interface FederationClientOptions {
   readonly signingKey: SigningKey;
   readonly policy: ServerPolicy;
   readonly resolver: Resolver;
-  readonly transport: Pick<Transport, 'send'>;
+  readonly transport: Pick<Transport, 'send' | 'open'>;
 }
 
 const DEFAULT_DEADLINE_MS = 30_000;
@@ -59,7 +61,7 @@ export function createFederationClient(options: FederationClientOptions): Federa
   async function fetchBytes(request: FederationRequest): Promise<Buffer> {
     const { destination } = request;
     if (!options.policy.admits(destination)) throw isFinal('denied', 'this server is not talked with');
-    const answer = await send(options, request);
+    const answer = await reach(options, request, (exchange) => options.transport.send(exchange));
     if (answer.status >= 200 && answer.status < 300) return answer.body;
     throw toError(answer);
   }
@@ -70,7 +72,28 @@ export function createFederationClient(options: FederationClientOptions): Federa
       if (!isJsonObject(value)) throw isFinal('malformed', 'the answer is no JSON object');
       return value;
     },
+    async open(request) {
+      if (!options.policy.admits(request.destination)) throw isFinal('denied', 'this server is not talked with');
+      const answer = await reach(options, request, (exchange) => options.transport.open(exchange));
+      if (answer.status >= 200 && answer.status < 300) return answer;
+      using refused = answer;
+      throw toError({ ...refused, body: await readStart(refused.chunks) });
+    },
   };
+}
+
+/** Error answers are small; of a page that a proxy made up its beginning does. */
+const MAX_ERROR_BYTES = 64 * 1024;
+
+async function readStart(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const read: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    read.push(chunk);
+    size += chunk.length;
+    if (size >= MAX_ERROR_BYTES) break;
+  }
+  return Buffer.concat(read);
 }
 
 /** A path whose variable parts are percent-encoded: `federationPath\`/_matrix/federation/v1/event/${eventId}\``. */
@@ -78,7 +101,11 @@ export function federationPath(strings: TemplateStringsArray, ...values: readonl
   return strings.reduce((path, part, index) => `${path}${encodeURIComponent(values[index - 1] ?? '')}${part}`);
 }
 
-async function send(options: FederationClientOptions, request: FederationRequest): Promise<TransportAnswer> {
+async function reach<T>(
+  options: FederationClientOptions,
+  request: FederationRequest,
+  exchange: (exchange: TransportRequest) => Promise<T>,
+): Promise<T> {
   const { destination, method, path, signal } = request;
   const content = request.content ?? (request.body === undefined ? undefined : encodeCanonicalJson(request.body));
   const signed = { method, uri: path, origin: options.serverName, destination, content };
@@ -87,8 +114,7 @@ async function send(options: FederationClientOptions, request: FederationRequest
   let failure: unknown;
   for (const target of await options.resolver.resolve(destination)) {
     try {
-      const exchange = { target, method, path, headers, body: content, deadlineMs, maxBytes, signal };
-      return await options.transport.send(exchange);
+      return await exchange({ target, method, path, headers, body: content, deadlineMs, maxBytes, signal });
     } catch (cause) {
       // The next of several targets stands in for one that can't be reached, and for nothing else.
       if (!(cause instanceof FederationError) || !UNREACHED.has(cause.reason)) throw cause;
@@ -100,7 +126,7 @@ async function send(options: FederationClientOptions, request: FederationRequest
 
 const UNREACHED: ReadonlySet<string> = new Set(['unresolved', 'unreachable', 'untrusted', 'denied']);
 
-function toError({ status, headers, body }: TransportAnswer): FederationError {
+function toError({ status, headers, body }: Pick<TransportAnswer, 'status' | 'headers' | 'body'>): FederationError {
   const error = readError(body);
   const errcode = typeof error['errcode'] === 'string' ? error['errcode'] : undefined;
   const message = `the server answered ${status}${errcode === undefined ? '' : ` ${errcode}`}`;

@@ -49,9 +49,17 @@ export interface TransportAnswer {
   readonly body: Buffer;
 }
 
+/** An answer whose body is read as it comes; the request's deadline and size bound reading it too. */
+export interface OpenedAnswer extends Disposable, Pick<TransportAnswer, 'status' | 'headers'> {
+  /** Throws a `FederationError` for whatever breaks on the way. */
+  readonly chunks: AsyncIterable<Buffer>;
+}
+
 export interface Transport extends AsyncDisposable {
   /** Any status is an answer; whatever keeps us from one is thrown as a `FederationError`. */
   send(request: TransportRequest): Promise<TransportAnswer>;
+  /** The same without waiting for the body: whoever opens disposes. */
+  open(request: TransportRequest): Promise<OpenedAnswer>;
 }
 
 export interface TransportOptions {
@@ -79,24 +87,71 @@ export function createTransport(options: TransportOptions): Transport {
   const pools = createPools(createConnector(options));
   return {
     async send(request) {
-      const { signal } = request;
-      const controller = new AbortController();
-      const giveUp = (): void => controller.abort(isFinal('cancelled', 'the caller gave up', signal?.reason));
-      if (signal?.aborted === true) giveUp();
-      signal?.addEventListener('abort', giveUp);
-      using _deadline = clock.after(request.deadlineMs, () => controller.abort(mayPass('timeout', 'took too long')));
-      try {
-        return await exchange({ ...options, pools, signal: controller.signal }, request);
-      } catch (cause) {
-        throw toFederationError(controller.signal.aborted ? controller.signal.reason : cause);
-      } finally {
-        signal?.removeEventListener('abort', giveUp);
-        // Whatever is still under way, such as the rest of an answer that is too large.
-        controller.abort();
-      }
+      using bounds = new Bounds(clock, request);
+      return await bounds.within(() => exchange({ ...options, pools, signal: bounds.signal }, request, readWhole));
     },
+
+    async open(request) {
+      using stack = new DisposableStack();
+      const bounds = stack.use(new Bounds(clock, request));
+      const opened = await bounds.within(() =>
+        exchange({ ...options, pools, signal: bounds.signal }, request, async (answer) => openBody(answer, request)),
+      );
+      const resources = stack.move();
+      return {
+        ...opened,
+        chunks: bounds.guard(opened.chunks),
+        [Symbol.dispose]: () => resources.dispose(),
+      };
+    },
+
     [Symbol.asyncDispose]: () => pools.destroy(),
   };
+}
+
+/** What ends an exchange before its time: the deadline, or a caller that gave up. */
+class Bounds implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #resources = new DisposableStack();
+
+  constructor(clock: Clock, { signal, deadlineMs }: TransportRequest) {
+    const controller = this.#controller;
+    const giveUp = (): void => controller.abort(isFinal('cancelled', 'the caller gave up', signal?.reason));
+    if (signal?.aborted === true) giveUp();
+    signal?.addEventListener('abort', giveUp);
+    this.#resources.defer(() => signal?.removeEventListener('abort', giveUp));
+    this.#resources.use(clock.after(deadlineMs, () => controller.abort(mayPass('timeout', 'took too long'))));
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  async within<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      throw this.#blame(cause);
+    }
+  }
+
+  async *guard(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    try {
+      yield* chunks;
+    } catch (cause) {
+      throw this.#blame(cause);
+    }
+  }
+
+  #blame(cause: unknown) {
+    return toFederationError(this.signal.aborted ? this.signal.reason : cause);
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources.dispose();
+    // Whatever is still under way, such as the rest of an answer that is too large.
+    this.#controller.abort();
+  }
 }
 
 interface Pools {
@@ -163,7 +218,11 @@ interface Exchange {
   readonly signal: AbortSignal;
 }
 
-async function exchange({ pools, userAgent, signal }: Exchange, request: TransportRequest): Promise<TransportAnswer> {
+async function exchange<T>(
+  { pools, userAgent, signal }: Exchange,
+  request: TransportRequest,
+  take: (answer: Dispatcher.ResponseData, request: TransportRequest) => Promise<T>,
+): Promise<T> {
   const { target, method, path, body } = request;
   const headers = {
     'user-agent': userAgent,
@@ -176,30 +235,39 @@ async function exchange({ pools, userAgent, signal }: Exchange, request: Transpo
   for (let attempt = 1; ; attempt++) {
     try {
       const answer = await pools.of(target).request({ method, path, headers, body: body ?? null, signal });
-      return await read(answer, request.maxBytes);
+      return await take(answer, request);
     } catch (cause) {
       if (attempt >= ATTEMPTS || !isBrokenConnection(cause)) throw cause;
     }
   }
 }
 
-async function read(answer: Dispatcher.ResponseData, maxBytes: number): Promise<TransportAnswer> {
+async function readWhole(answer: Dispatcher.ResponseData, request: TransportRequest): Promise<TransportAnswer> {
+  const { status, headers, chunks } = openBody(answer, request);
+  const read: Buffer[] = [];
+  for await (const chunk of chunks) read.push(chunk);
+  return { status, headers, body: Buffer.concat(read) };
+}
+
+function openBody(answer: Dispatcher.ResponseData, { maxBytes }: TransportRequest): Omit<OpenedAnswer, symbol> {
   const { statusCode: status, body: source } = answer;
   // What breaks after we have left is of no interest.
   source.on('error', () => undefined);
   const headers = Object.fromEntries(
     Object.entries(answer.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
   );
-  const chunks: Buffer[] = [];
+  return { status, headers, chunks: readUpTo(decode(source, headers['content-encoding']), maxBytes) };
+}
+
+async function* readUpTo(source: Readable, maxBytes: number): AsyncGenerator<Buffer> {
   let size = 0;
-  for await (const chunk of decode(source, headers['content-encoding'])) {
+  for await (const chunk of source) {
     // Streams of bytes give buffers.
     const bytes: Buffer = chunk;
     size += bytes.length;
     if (size > maxBytes) throw isFinal('too_large', `the answer has more than ${maxBytes} bytes`);
-    chunks.push(bytes);
+    yield bytes;
   }
-  return { status, headers, body: Buffer.concat(chunks, size) };
 }
 
 function decode(source: Readable, encoding = 'identity'): Readable {

@@ -14,8 +14,8 @@ import type { EventId, RoomId } from '../protocol/ids.ts';
 import type { Transaction } from '../storage/database.ts';
 import { type AggregationRow, loadAggregations } from '../storage/event-relations.ts';
 import type { TimelineEvent } from '../storage/events.ts';
-import type { Reader } from './history.ts';
 import type { IgnoredUsers } from './ignored-users.ts';
+import type { Reader } from './load-page.ts';
 import { loadRelated } from './load-related.ts';
 import { isWorldReadable } from './room-access.ts';
 

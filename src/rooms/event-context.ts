@@ -8,8 +8,10 @@ import type { RoomEngine } from '../engine/types.ts';
 import type { Visibility, VisibleEvent } from '../engine/visible-events.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { EventId, RoomId } from '../protocol/ids.ts';
-import { type EventPredicate, loadPage, type Reader, withoutIgnored } from './history.ts';
+import type { Gaps } from './gaps.ts';
+import { withoutIgnored } from './history.ts';
 import type { IgnoredUsers } from './ignored-users.ts';
+import { type EventPredicate, loadPage, type Reader } from './load-page.ts';
 import type { RoomAccess } from './room-access.ts';
 
 export interface EventContext {
@@ -43,6 +45,7 @@ export interface EventReadingOptions {
   readonly access: RoomAccess;
   readonly visibility: Visibility;
   readonly ignoredUsers: IgnoredUsers;
+  readonly gaps: Gaps;
 }
 
 export function createEventReading(options: EventReadingOptions): EventReading {

@@ -11,7 +11,8 @@ import type { RoomId } from '../protocol/ids.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import type { Hub } from '../streams/hub.ts';
 import { notInRoom } from './actor.ts';
-import type { History, Reader } from './history.ts';
+import type { History } from './history.ts';
+import type { Reader } from './load-page.ts';
 import { isWorldReadable, type RoomAccess } from './room-access.ts';
 
 export interface PeekRequest {

@@ -12,8 +12,8 @@ import type { Transaction } from '../storage/database.ts';
 import { listRelations, listThreads, type RelatedEvent, type RelationsWanted } from '../storage/event-relations.ts';
 import { loadEventsById, redactEvent } from '../storage/events.ts';
 import type { EventReading } from './event-context.ts';
-import type { Reader } from './history.ts';
 import { type IgnoredUsers, isIgnored } from './ignored-users.ts';
+import type { Reader } from './load-page.ts';
 import { loadRelated } from './load-related.ts';
 import { isWorldReadable, type RoomAccess } from './room-access.ts';
 

@@ -26,17 +26,17 @@ const contentOf = ({ events }: RoomCreation, type: string) => events.findLast((e
 const typesOf = ({ events }: RoomCreation) => events.map(({ type }) => type);
 
 describe('createRoomCreation', () => {
-  const presets: readonly (readonly [Preset, string, string])[] = [
-    ['private_chat', 'invite', 'can_join'],
-    ['trusted_private_chat', 'invite', 'can_join'],
-    ['public_chat', 'public', 'forbidden'],
+  const presets: readonly (readonly [Preset, string, object | undefined])[] = [
+    ['private_chat', 'invite', { guest_access: 'can_join' }],
+    ['trusted_private_chat', 'invite', { guest_access: 'can_join' }],
+    ['public_chat', 'public', undefined],
   ];
   for (const [preset, joinRule, guestAccess] of presets) {
     test(`${preset} sets its state`, () => {
       const planned = plan({ preset });
       assert.deepEqual(contentOf(planned, 'm.room.join_rules'), { join_rule: joinRule });
       assert.deepEqual(contentOf(planned, 'm.room.history_visibility'), { history_visibility: 'shared' });
-      assert.deepEqual(contentOf(planned, 'm.room.guest_access'), { guest_access: guestAccess });
+      assert.deepEqual(contentOf(planned, 'm.room.guest_access'), guestAccess);
     });
   }
 

@@ -120,19 +120,20 @@ function planPowerLevels(request: RoomCreationRequest, { creator, invites, creat
   return content;
 }
 
-const PRESETS: Readonly<Record<Preset, { readonly joinRule: string; readonly guestAccess: string }>> = {
-  private_chat: { joinRule: 'invite', guestAccess: 'can_join' },
-  trusted_private_chat: { joinRule: 'invite', guestAccess: 'can_join' },
-  public_chat: { joinRule: 'public', guestAccess: 'forbidden' },
+/** Guests are kept out of rooms without the state event: as it stands for nothing else, nobody sends it for that. */
+const PRESETS: Readonly<Record<Preset, { readonly joinRule: string; readonly guestsCanJoin: boolean }>> = {
+  private_chat: { joinRule: 'invite', guestsCanJoin: true },
+  trusted_private_chat: { joinRule: 'invite', guestsCanJoin: true },
+  public_chat: { joinRule: 'public', guestsCanJoin: false },
 };
 
 /** What the preset sets and the request does not set itself. */
 function presetState({ preset, initialState }: RoomCreationRequest): readonly { type: string; content: JsonObject }[] {
-  const { joinRule, guestAccess } = PRESETS[preset];
+  const { joinRule, guestsCanJoin } = PRESETS[preset];
   const events = [
     { type: 'm.room.join_rules', content: { join_rule: joinRule } },
     { type: 'm.room.history_visibility', content: { history_visibility: 'shared' } },
-    { type: 'm.room.guest_access', content: { guest_access: guestAccess } },
+    ...(guestsCanJoin ? [{ type: 'm.room.guest_access', content: { guest_access: 'can_join' } }] : []),
   ];
   const given = new Set(initialState.filter(({ stateKey }) => stateKey === '').map(({ type }) => type));
   return events.filter(({ type }) => !given.has(type));

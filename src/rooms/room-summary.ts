@@ -5,29 +5,52 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
  */
+import { createLocalMembers } from '../engine/local-members.ts';
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
+import { isRemotelyPreviewable } from './remote-access.ts';
+import type { RemoteSummaries } from './remote-summaries.ts';
 import { allowedRooms, loadJoinedAmong } from './restricted-join.ts';
 import { isWorldReadable } from './room-access.ts';
 
 /** Without a user, as anybody on the internet sees the room. Throws M_NOT_FOUND where there is nothing to see. */
-export type LoadRoomSummary = (userId: UserId | undefined, roomId: RoomId) => Promise<JsonObject>;
+export type LoadRoomSummary = (userId: UserId | undefined, wanted: SummaryWanted) => Promise<JsonObject>;
 
-type Engine = Pick<RoomEngine, 'loadSnapshot' | 'loadSnapshots'>;
+export interface SummaryWanted {
+  readonly roomId: RoomId;
+  /** Servers that may know the room if we do not. */
+  readonly via: readonly ServerName[];
+}
+
+export interface RoomSummariesOptions {
+  readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadSnapshots'>;
+  readonly serverName: ServerName;
+  /** Undefined where this server talks with no others. */
+  readonly remoteSummaries?: RemoteSummaries | undefined;
+}
 
 const RESTRICTED_JOIN_RULES: ReadonlySet<unknown> = new Set(['restricted', 'knock_restricted']);
 
-export function createRoomSummaries(engine: Engine): LoadRoomSummary {
-  return async (userId, roomId) => {
+export function createRoomSummaries({ engine, serverName, remoteSummaries }: RoomSummariesOptions): LoadRoomSummary {
+  const isInhabited = createLocalMembers(serverName);
+  return async (userId, { roomId, via }) => {
     const snapshot = await engine.loadSnapshot(roomId);
+    const isOurs = snapshot !== undefined && isInhabited(snapshot);
+    const membership = userId === undefined ? undefined : (snapshot?.membershipOf(userId) ?? 'leave');
+    const asUser = (summary: JsonObject): JsonObject => ({
+      ...summary,
+      ...(membership !== undefined && { membership }),
+    });
+    if (!isOurs) {
+      const found = (await remoteSummaries?.load(roomId, via))?.found;
+      const isShown = found !== undefined && (await isRemotelyPreviewable(engine, found.summary, userId));
+      if (isShown) return asUser(found.summary);
+    }
     if (snapshot === undefined || !(await isPreviewable(engine, snapshot, userId))) throw unknownRoom();
-    return {
-      ...describeRoom(snapshot),
-      ...(userId !== undefined && { membership: snapshot.membershipOf(userId) ?? 'leave' }),
-    };
+    return asUser(describeRoom(snapshot));
   };
 }
 
@@ -45,16 +68,21 @@ export async function isPreviewable(
   const membership = userId === undefined ? undefined : snapshot.membershipOf(userId);
   if (membership === 'ban') return false;
   if (membership === 'join' || membership === 'invite' || isOpen(snapshot)) return true;
-  if (userId === undefined || joinRuleOf(snapshot) !== 'restricted' || !snapshot.version.restricted) return false;
+  if (userId === undefined || !isRestricted(snapshot)) return false;
   return (await loadJoinedAmong(engine, allowedRooms(snapshot), userId)).size > 0;
 }
 
 /** Rooms that anybody may try to enter may be looked at from outside. A rule that the version does not know is none. */
-function isOpen(snapshot: RoomSnapshot): boolean {
+export function isOpen(snapshot: RoomSnapshot): boolean {
   const { version } = snapshot;
   const joinRule = joinRuleOf(snapshot);
   if (joinRule === 'knock') return version.knock;
   return joinRule === 'public' || (joinRule === 'knock_restricted' && version.knockRestricted);
+}
+
+/** Whether members of other rooms may join. */
+export function isRestricted(snapshot: RoomSnapshot): boolean {
+  return joinRuleOf(snapshot) === 'restricted' && snapshot.version.restricted;
 }
 
 function joinRuleOf(snapshot: RoomSnapshot): unknown {

@@ -1,10 +1,12 @@
 /**
  * Wires the room features over one engine: what the client API of rooms is made from.
  */
+import type { Backfiller } from '../engine/backfill.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { createVisibility } from '../engine/visible-events.ts';
 import type { RemoteDirectory } from '../federation/remote-directory.ts';
 import type { RemoteJoins } from '../federation/remote-join.ts';
+import type { RemoteReading } from '../federation/remote-reading.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
@@ -18,6 +20,7 @@ import { type Aliases, createAliases } from './aliases.ts';
 import { type CreateRoom, createRoomCreator } from './create-room.ts';
 import { createEventAtTime, type LoadEventAtTime } from './event-at-time.ts';
 import { createEventReading, type EventReading } from './event-context.ts';
+import { createGaps } from './gaps.ts';
 import { createHistory, type History } from './history.ts';
 import type { IgnoredUsers } from './ignored-users.ts';
 import { createJoinElsewhere } from './join-elsewhere.ts';
@@ -26,6 +29,7 @@ import { createMutualRooms, type LoadMutualRooms } from './mutual-rooms.ts';
 import { createPeeking, type Peek } from './peeking.ts';
 import type { LoadProfile } from './profile.ts';
 import { createRelations, type Relations } from './relations.ts';
+import { createRemoteSummaries } from './remote-summaries.ts';
 import { createReports, type Reports } from './reports.ts';
 import { createRoomAccess, type RoomAccess } from './room-access.ts';
 import { createRoomMembers, type RoomMembers } from './room-members.ts';
@@ -33,8 +37,10 @@ import { createRoomSummaries, type LoadRoomSummary } from './room-summary.ts';
 import { createSearch, type SearchRooms } from './search.ts';
 import type { SearchIndex } from './search-index.ts';
 import { createEventSender, type EventSender } from './send-event.ts';
+import { createServedHierarchy, type LoadServedHierarchy } from './served-hierarchy.ts';
 import { createStateSetter, type SetState } from './set-state.ts';
 import { createHierarchy, type LoadHierarchy } from './space-hierarchy.ts';
+import { createTimeElsewhere } from './time-elsewhere.ts';
 import { createRoomUpgrader, type RoomUpgraderOptions, type UpgradeRoom } from './upgrade-room.ts';
 import { withPredecessors, withTombstones } from './upgrade-settings.ts';
 import { createUserDirectory, type SearchUsers } from './user-directory.ts';
@@ -57,6 +63,10 @@ export interface RoomsOptions {
   readonly copyPersonalSettings: RoomUpgraderOptions['copyPersonalSettings'];
   /** The directories of other servers. */
   readonly remoteDirectory?: RemoteDirectory;
+  /** Fetches history from other servers. */
+  readonly backfiller?: Backfiller;
+  /** Asks them about rooms. */
+  readonly remoteReading?: RemoteReading;
   /** Joins by way of other servers. */
   readonly remoteJoins?: RemoteJoins;
   readonly searchIndex: SearchIndex;
@@ -85,6 +95,7 @@ export interface Rooms {
   readonly aggregations: Aggregations;
   readonly loadSummary: LoadRoomSummary;
   readonly loadHierarchy: LoadHierarchy;
+  readonly loadServedHierarchy: LoadServedHierarchy;
   readonly reports: Reports;
   readonly peek: Peek;
   readonly loadRoomAccountData: LoadRoomAccountData;
@@ -105,9 +116,14 @@ export function createRooms(options: RoomsOptions): Rooms {
   };
   const access = createRoomAccess({ engine, database });
   const visibility = createVisibility({ engine, database });
-  const events = createEventReading({ engine, access, visibility, ignoredUsers });
+  const { backfiller, remoteReading: remote } = options;
+  const gaps = createGaps({ database, clock, backfill: backfiller?.backfill });
+  const remoteSummaries = remote && createRemoteSummaries({ remote, clock, serverName });
+  const findElsewhere =
+    remote && backfiller && createTimeElsewhere({ database, serverName, remote, takeEvent: backfiller.takeEvent });
+  const events = createEventReading({ engine, access, visibility, ignoredUsers, gaps });
   const memberships = withPredecessors(createMemberships(shared), options);
-  const history = createHistory({ engine, access, visibility, ignoredUsers });
+  const history = createHistory({ engine, access, visibility, ignoredUsers, gaps });
   return {
     clock,
     database,
@@ -127,11 +143,12 @@ export function createRooms(options: RoomsOptions): Rooms {
     members: createRoomMembers({ engine, access, database }),
     history,
     events,
-    loadEventAtTime: createEventAtTime({ database, access, visibility }),
+    loadEventAtTime: createEventAtTime({ engine, database, access, visibility, findElsewhere }),
     relations: createRelations({ engine, database, access, visibility, events, ignoredUsers }),
     aggregations: createAggregations({ engine, database, visibility, ignoredUsers }),
-    loadSummary: createRoomSummaries(engine),
-    loadHierarchy: createHierarchy(engine),
+    loadSummary: createRoomSummaries({ engine, serverName, remoteSummaries }),
+    loadHierarchy: createHierarchy({ engine, serverName, remoteSummaries }),
+    loadServedHierarchy: createServedHierarchy(options),
     reports: createReports({ engine, database, visibility, clock, serverName }),
     peek: createPeeking({ engine, access, history, hub: options.hub, clock }),
     loadRoomAccountData: (userId, roomId) => listRoomAccountData(database, userId, roomId),

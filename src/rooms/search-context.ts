@@ -11,8 +11,8 @@ import type { RoomId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Transaction } from '../storage/database.ts';
 import { listNearby, type NearbyEvent } from '../storage/search.ts';
-import type { Reader } from './history.ts';
 import { isIgnored } from './ignored-users.ts';
+import type { Reader } from './load-page.ts';
 import { loadRelated } from './load-related.ts';
 
 export interface ContextSize {

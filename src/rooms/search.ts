@@ -21,8 +21,8 @@ import {
   searchEvents,
 } from '../storage/search.ts';
 import { SEARCHABLE_TYPES } from '../storage/search-index.ts';
-import type { Reader } from './history.ts';
 import type { IgnoredUsers } from './ignored-users.ts';
+import type { Reader } from './load-page.ts';
 import { loadRelated } from './load-related.ts';
 import { type ContextSize, loadSearchContexts, type SearchContext } from './search-context.ts';
 import { type SearchIndex, TEXT_KEYS } from './search-index.ts';

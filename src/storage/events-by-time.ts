@@ -1,7 +1,7 @@
 /**
  * Events of a room by the time that their senders say they were sent at.
  */
-import type { RoomId } from '../protocol/ids.ts';
+import type { EventId, RoomId } from '../protocol/ids.ts';
 import type { Transaction } from './database.ts';
 import type { RelatedEvent } from './event-relations.ts';
 import { sql } from './sql.ts';
@@ -12,7 +12,9 @@ export interface EventTime {
   readonly position: number;
 }
 
-export interface TimedEvent extends RelatedEvent, EventTime {}
+export interface TimedEvent extends RelatedEvent, EventTime {
+  readonly eventId: EventId;
+}
 
 export interface TimesWanted extends EventTime {
   readonly roomId: RoomId;
@@ -22,6 +24,7 @@ export interface TimesWanted extends EventTime {
 
 interface TimedRow {
   readonly event_nid: number;
+  readonly event_id: EventId;
   readonly origin_server_ts: number;
   readonly position: number;
 }
@@ -34,15 +37,20 @@ export async function listEventsByTime(
   const rows = await tx.query(
     direction === 'forward'
       ? sql<TimedRow>`
-          select event_nid, origin_server_ts, position from events
+          select event_nid, event_id, origin_server_ts, position from events
           where room_id = ${roomId} and position is not null and (origin_server_ts, position) > (${at}, ${position})
             and rejection is null and not soft_failed
           order by origin_server_ts, position limit ${limit}`
       : sql<TimedRow>`
-          select event_nid, origin_server_ts, position from events
+          select event_nid, event_id, origin_server_ts, position from events
           where room_id = ${roomId} and position is not null and (origin_server_ts, position) < (${at}, ${position})
             and rejection is null and not soft_failed
           order by origin_server_ts desc, position desc limit ${limit}`,
   );
-  return rows.map((row) => ({ nid: row.event_nid, at: row.origin_server_ts, position: row.position }));
+  return rows.map((row) => ({
+    nid: row.event_nid,
+    eventId: row.event_id,
+    at: row.origin_server_ts,
+    position: row.position,
+  }));
 }

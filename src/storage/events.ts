@@ -33,6 +33,8 @@ export interface StoredEvent {
   readonly redactedBecause: Event | undefined;
   /** Set for a state event whose place in the stream did not make it current (see state-change-stream.ts). */
   readonly sidelined?: boolean;
+  /** Set where events that it follows are missing: what lies before it in the timeline is not what came before it. */
+  readonly afterGap?: boolean;
   readonly transaction: Pick<ClientTransaction, 'userId' | 'deviceId' | 'txnId'> | undefined;
   /** Where what was rendered of the event is kept for its next reader; copies of the event share it. */
   readonly rendered?: RenderedSlot;
@@ -84,6 +86,7 @@ interface EventRow extends StoredPdu {
   readonly txn_device: string | null;
   readonly txn_id: string | null;
   readonly sidelined: boolean;
+  readonly after_gap: boolean;
   readonly is_change?: boolean;
 }
 
@@ -114,6 +117,7 @@ export function toStateChange(event: TimelineEvent): TimelineEvent {
     stateAfter: null,
     transaction: undefined,
     sidelined: false,
+    afterGap: false,
     isStateChange: true,
   };
 }
@@ -131,7 +135,7 @@ function timelineForward({ roomId, after, before, limit }: TimelineRange): State
       order by position limit ${limit})
       order by position limit ${limit}
     )
-    select e.event_nid, e.event_id, f.position, f.is_change, e.sidelined, e.state_before, e.state_after, e.pdu,
+    select e.event_nid, e.event_id, f.position, f.is_change, e.sidelined, e.after_gap, e.state_before, e.state_after, e.pdu,
       e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
@@ -156,7 +160,7 @@ function timelineBackward({ roomId, after, before, limit }: TimelineRange): Stat
       order by position desc limit ${limit})
       order by position desc limit ${limit}
     )
-    select e.event_nid, e.event_id, f.position, f.is_change, e.sidelined, e.state_before, e.state_after, e.pdu,
+    select e.event_nid, e.event_id, f.position, f.is_change, e.sidelined, e.after_gap, e.state_before, e.state_after, e.pdu,
       e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
@@ -180,7 +184,7 @@ export async function loadEventsById(
   eventIds: readonly string[],
 ): Promise<readonly TimelineEvent[]> {
   const rows = await tx.query(sql<EventRow>`
-    select e.event_nid, e.event_id, e.position, e.sidelined, e.state_before, e.state_after, e.pdu,
+    select e.event_nid, e.event_id, e.position, e.sidelined, e.after_gap, e.state_before, e.state_after, e.pdu,
       e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
@@ -200,7 +204,7 @@ export async function loadEventsByNid(
   nids: readonly number[],
 ): Promise<readonly StoredEvent[]> {
   const rows = await tx.query(sql<EventRow>`
-    select e.event_nid, e.event_id, e.position, e.sidelined, e.state_before, e.state_after, e.pdu,
+    select e.event_nid, e.event_id, e.position, e.sidelined, e.after_gap, e.state_before, e.state_after, e.pdu,
       e.room_id, e.type, e.state_key, e.sender, e.depth, e.origin_server_ts,
       p.event_id as replaced_id, p.pdu as replaced_pdu, p.redacted_by is not null as replaced_redacted,
       r.event_id as redaction_id, r.pdu as redaction_pdu,
@@ -230,6 +234,7 @@ function toStoredEvent(row: EventRow, version: RoomVersion): StoredEvent {
         ? undefined
         : readEvent(redaction_pdu, { eventId: redaction_id, version, isRedacted: false }),
     ...(row.sidelined ? { sidelined: true } : {}),
+    ...(row.after_gap ? { afterGap: true } : {}),
     transaction:
       row.txn_user === null || row.txn_device === null || row.txn_id === null
         ? undefined

@@ -73,9 +73,10 @@ async function insertEvents(tx: Transaction, rows: readonly Row[]): Promise<void
   const events = rows.map(({ row }) => row.stored.event);
   await tx.query(sql`
     insert into events (event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts,
-      writer_id, position, state_before, state_after, replaces_nid, redacted_by, sidelined, outgoing, auth_nids, pdu)
+      writer_id, position, state_before, state_after, replaces_nid, redacted_by, sidelined, after_gap, outgoing,
+      auth_nids, pdu)
     select event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts, writer_id, position,
-      state_before, state_after, replaces_nid, redacted_by, sidelined, outgoing, auth_nids::bigint[], pdu
+      state_before, state_after, replaces_nid, redacted_by, sidelined, after_gap, outgoing, auth_nids::bigint[], pdu
     from unnest(
       ${bigintArray(rows.map(({ row }) => row.stored.nid))}::bigint[],
       ${textArray(events.map(({ eventId }) => eventId))}::text[],
@@ -92,11 +93,12 @@ async function insertEvents(tx: Transaction, rows: readonly Row[]): Promise<void
       ${bigintArray(rows.map(({ row }) => row.replacesNid))}::bigint[],
       ${bigintArray(rows.map(({ row }) => row.redactedByNid ?? null))}::bigint[],
       ${booleanArray(rows.map(({ row }) => row.stored.sidelined === true))}::boolean[],
+      ${booleanArray(rows.map(({ row }) => row.stored.afterGap === true))}::boolean[],
       ${booleanArray(rows.map(({ row }) => row.isOutgoing ?? null))}::boolean[],
       ${textArray(rows.map(({ row }) => (row.authNids === undefined ? null : arrayLiteral(row.authNids))))}::text[],
       ${textArray(rows.map(({ row }) => row.pduText))}::text[]
     ) as event (event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts, writer_id, position,
-      state_before, state_after, replaces_nid, redacted_by, sidelined, outgoing, auth_nids, pdu)`);
+      state_before, state_after, replaces_nid, redacted_by, sidelined, after_gap, outgoing, auth_nids, pdu)`);
 }
 
 /** Arrays of arrays do not fit `unnest`, so they travel as text and are cast. */

@@ -22,6 +22,8 @@ const MAX_RETRY_MS = 1_000;
 export interface Fact<Row = unknown> {
   readonly table: StreamTable<Row>;
   readonly row: Row;
+  /** Positions that are left free right before the fact's, for what may be found out later. */
+  readonly reserved?: number;
 }
 
 export interface CommitUnit {
@@ -143,15 +145,15 @@ export class Committer implements AsyncDisposable {
     let position = this.#position;
     const tables = new Map<StreamTable<unknown>, Positioned<unknown>[]>();
     const positions = batch.map(({ unit }) =>
-      unit.facts.map(({ table, row }) => {
+      unit.facts.map(({ table, row, reserved = 0 }) => {
         const rows = tables.get(table) ?? [];
-        position += 1;
+        position += reserved + 1;
         rows.push({ writerId: this.writerId, position, row });
         tables.set(table, rows);
         return position;
       }),
     );
-    const facts = position - this.#position;
+    const facts = batch.reduce((count, { unit }) => count + unit.facts.length, 0);
     try {
       await this.#options.pipeline.transaction((tx) => this.#write(tx, { batch, tables, position }));
     } catch (cause) {

@@ -108,23 +108,35 @@ async function chooseEvents(
   const limit = context.filter.timelineLimit;
   let known = start;
   let chosen = await filterEvents(options, context, { snapshot: wanted.snapshot, events: known.events });
-  for (let step = 0; step < MAX_STEPS && chosen.length < limit && known.from > wanted.after; step++) {
+  let gap = lastGap(known.events);
+  for (let step = 0; step < MAX_STEPS && isShort(chosen, limit, gap) && known.from > wanted.after; step++) {
     const older = await loadOlder(options, wanted, known.from);
     known = { events: [...older.events, ...known.events], from: older.from };
     chosen = [
       ...(await filterEvents(options, context, { snapshot: wanted.snapshot, events: older.events })),
       ...chosen,
     ];
+    gap = lastGap(known.events);
   }
-  const events = limit === 0 ? [] : chosen.slice(-limit);
+  // What came before a gap is no part of this timeline: the client reads back through it.
+  const behindGap = gap === undefined ? chosen : chosen.filter(({ position }) => position >= gap.position);
+  const events = limit === 0 ? [] : behindGap.slice(-limit);
   return {
     events,
     restated: context.useStateAfter ? [] : restate(known.events, events),
-    limited: chosen.length > events.length || known.from > wanted.after,
+    limited: gap !== undefined || chosen.length > events.length || known.from > wanted.after,
     start: events[0]?.position ?? wanted.upTo + 1,
     known: known.events,
     knownFrom: known.from,
   };
+}
+
+function lastGap(events: readonly TimelineEvent[]): TimelineEvent | undefined {
+  return events.findLast(({ afterGap }) => afterGap === true);
+}
+
+function isShort(chosen: readonly VisibleEvent[], limit: number, gap: TimelineEvent | undefined): boolean {
+  return chosen.length < limit && gap === undefined;
 }
 
 function restate(known: readonly TimelineEvent[], shown: readonly VisibleEvent[]): readonly TimelineEvent[] {

@@ -28,6 +28,18 @@ export const CONTENT_QUERY = {
   allow_redirect: Type.Optional(Type.Boolean()),
 };
 
+/** Beyond any image. */
+const MAX_DIMENSION = 1_000_000;
+const Dimension = Type.Integer({ minimum: 1, maximum: MAX_DIMENSION });
+
+export const THUMBNAIL_QUERY = {
+  ...CONTENT_QUERY,
+  width: Dimension,
+  height: Dimension,
+  method: Type.Optional(Type.Union([Type.Literal('crop'), Type.Literal('scale')])),
+  animated: Type.Optional(Type.Boolean()),
+};
+
 interface ContentQuery {
   readonly allow_remote?: boolean;
   readonly timeout_ms?: number;

@@ -8,21 +8,11 @@ import { defineEndpoint, type Endpoint, type RequestContext } from '../../http/e
 import type { Media } from '../../media/media.ts';
 import { readMediaKey } from '../../media/mxc.ts';
 import type { ThumbnailMethod } from '../../media/thumbnail-sizes.ts';
-import { answerContent, CONTENT_QUERY, oldMediaPaths, readFindOptions } from './media-requests.ts';
+import { answerContent, CONTENT_QUERY, oldMediaPaths, readFindOptions, THUMBNAIL_QUERY } from './media-requests.ts';
 
 const SPEC = 'https://spec.matrix.org/v1.19/client-server-api/';
-/** Beyond any image. */
-const MAX_DIMENSION = 1_000_000;
-const Dimension = Type.Integer({ minimum: 1, maximum: MAX_DIMENSION });
-
 const DownloadQuery = Type.Object(CONTENT_QUERY);
-const ThumbnailQuery = Type.Object({
-  ...CONTENT_QUERY,
-  width: Dimension,
-  height: Dimension,
-  method: Type.Optional(Type.Union([Type.Literal('crop'), Type.Literal('scale')])),
-  animated: Type.Optional(Type.Boolean()),
-});
+const ThumbnailQuery = Type.Object(THUMBNAIL_QUERY);
 
 export function mediaEndpoints(media: Pick<Media, 'downloads' | 'thumbnails' | 'uploads'>): readonly Endpoint[] {
   return [...downloadEndpoints(media), ...thumbnailEndpoints(media), ...configEndpoints(media)];

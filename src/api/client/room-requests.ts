@@ -17,7 +17,7 @@ import {
   type UserId,
 } from '../../protocol/ids.ts';
 import { parseJson } from '../../protocol/strict-json.ts';
-import type { EventPredicate } from '../../rooms/history.ts';
+import type { EventPredicate } from '../../rooms/load-page.ts';
 
 /** The path in the current version of the API and in the one that older clients still ask. */
 export function clientPaths<P extends string>(path: P): readonly [`/_matrix/client/v3${P}`, `/_matrix/client/r0${P}`] {

@@ -2,8 +2,9 @@
  * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
  */
 import { Type } from 'typebox';
+import type { RemoteAlias } from '../../federation/remote-directory.ts';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
-import { parseRoomAlias, parseRoomId, type RoomId } from '../../protocol/ids.ts';
+import { isServerName, parseRoomAlias, parseRoomId } from '../../protocol/ids.ts';
 import { unknownRoom } from '../../rooms/room-summary.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
 
@@ -23,17 +24,22 @@ export function roomSummaryEndpoints(rooms: Ports): readonly Endpoint[] {
       guests: true,
       query: Type.Object({ via: Type.Optional(Type.Array(Type.String())) }),
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias',
-      async handle({ requester, params }) {
-        return rooms.loadSummary(requester?.userId, await resolve(rooms, params.roomIdOrAlias));
+      async handle({ requester, params, query }) {
+        const { roomId, servers } = await resolve(rooms, params.roomIdOrAlias);
+        const named = (query.via ?? []).filter(isServerName);
+        // Who asks without an account must not have us ask servers of their choice.
+        const via = requester === undefined ? [] : [...named, ...servers];
+        return rooms.loadSummary(requester?.userId, { roomId, via });
       },
     }),
   ];
 }
 
 /** What is no id of a room is one that does not exist. */
-async function resolve({ aliases }: Ports, text: string): Promise<RoomId> {
+async function resolve({ aliases }: Ports, text: string): Promise<RemoteAlias> {
   const alias = parseRoomAlias(text);
-  const roomId = alias === undefined ? parseRoomId(text) : await aliases.resolve(alias);
+  if (alias !== undefined) return aliases.find(alias);
+  const roomId = parseRoomId(text);
   if (roomId === undefined) throw unknownRoom();
-  return roomId;
+  return { roomId, servers: [] };
 }

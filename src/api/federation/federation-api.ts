@@ -3,20 +3,27 @@
  */
 import type { Endpoint } from '../../http/endpoint.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
+import { backfillEndpoints } from './backfill.ts';
+import { eventsEndpoints, type ReadingEndpointsOptions } from './events.ts';
 import { type JoinEndpointsOptions, joinEndpoints } from './joins.ts';
 import { type KeyEndpointsOptions, keyEndpoints } from './keys.ts';
+import { type FederationMediaOptions, federationMediaEndpoints } from './media.ts';
 import { federationPublicRoomsEndpoints } from './public-rooms.ts';
 import { type QueryEndpointsOptions, queryEndpoints } from './query.ts';
 import { type SendEndpointsOptions, sendEndpoints } from './send.ts';
+import { federationSpacesEndpoints } from './spaces.ts';
 import { federationVersionEndpoints } from './version.ts';
 
 export interface FederationApiOptions
   extends KeyEndpointsOptions,
     QueryEndpointsOptions,
     SendEndpointsOptions,
+    ReadingEndpointsOptions,
+    FederationMediaOptions,
     JoinEndpointsOptions {
   readonly version: string;
   readonly database: Rooms['database'];
+  readonly loadServedHierarchy: Rooms['loadServedHierarchy'];
 }
 
 export function federationEndpoints(options: FederationApiOptions): readonly Endpoint[] {
@@ -26,6 +33,10 @@ export function federationEndpoints(options: FederationApiOptions): readonly End
     ...sendEndpoints(options),
     ...joinEndpoints(options),
     ...queryEndpoints(options),
+    ...eventsEndpoints(options),
+    ...backfillEndpoints(options),
+    ...federationSpacesEndpoints(options),
     ...federationPublicRoomsEndpoints(options),
+    ...federationMediaEndpoints(options),
   ];
 }
