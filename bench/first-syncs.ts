@@ -17,6 +17,7 @@ import { runLoad } from './lib/load.ts';
 import { createMeter } from './lib/meter.ts';
 import { startPostgres } from './lib/postgres.ts';
 import { seedRooms } from './lib/seed.ts';
+import { watchStalls } from './lib/stalls.ts';
 import { summarize } from './lib/stats.ts';
 import { formatFigure, formatMegabytes, formatTable } from './lib/table.ts';
 
@@ -33,7 +34,6 @@ if (users > members) throw new Error('every user is one of the members');
 
 const AT_ONCE = 8;
 const MESSAGES = 20;
-const SCRAPE_MS = 500;
 
 /** As the paper's: a timeline of one or five events with lazily loaded members, ten with all of them, twenty with few. */
 const FILTERS = [
@@ -99,7 +99,7 @@ async function populate(api: Api): Promise<readonly Account[]> {
 
 async function measure(filter: string): Promise<readonly string[]> {
   const seconds: number[] = [];
-  const stalls = watchStalls();
+  const stalls = watchStalls(`http://127.0.0.1:${metricsPort}/metrics`);
   await Promise.all(
     accounts.map(async (account) => {
       const start = performance.now();
@@ -113,28 +113,4 @@ async function measure(filter: string): Promise<readonly string[]> {
   // The server's process is another after each restart.
   const { serverPeakBytes } = createMeter([server.pid ?? 0]).readMemory();
   return [formatFigure(p50), formatFigure(max), formatFigure(longest), formatMegabytes(serverPeakBytes)];
-}
-
-/** Asks the server's metrics for the longest delay of its event loop, which starts anew with each reading. */
-function watchStalls(): { end(): Promise<number> } {
-  let longest = 0;
-  const read = async (): Promise<void> => {
-    const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
-    const found = /^nodejs_eventloop_lag_max_seconds ([\d.e-]+)$/m.exec(await answer.text());
-    longest = Math.max(longest, Number(found?.[1] ?? 0) * 1000);
-  };
-  let reading = read().then(() => {
-    longest = 0;
-  });
-  const timer = setInterval(() => {
-    reading = reading.then(read);
-  }, SCRAPE_MS);
-  return {
-    async end() {
-      clearInterval(timer);
-      await reading;
-      await read();
-      return longest;
-    },
-  };
 }

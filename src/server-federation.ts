@@ -198,7 +198,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   stack.defer(() => shared.receiving.idle());
   const receiver = createReceiver(shared);
   const importer = createRoomImporter(shared);
-  const remoteJoins = stack.use(createRemoteJoins({ ...options, importer, receiver }));
+  const remoteJoins = createRemoteJoins({ ...options, importer, receiver });
   const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
   stack.use(createForkHealer({ engine, hub: options.hub, serverName, onFailed }));
   const inbound = stack.use(
@@ -218,6 +218,8 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       },
     }),
   );
+  // Stopped first: what came for a room that is being joined waits for the join.
+  stack.use(remoteJoins);
   return {
     inbound,
     receiver,

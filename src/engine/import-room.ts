@@ -29,7 +29,7 @@ import {
 } from '../storage/imported-rooms.ts';
 import { deleteOutliers, insertBackwardExtremities, loadKnownEvents } from '../storage/received-events.ts';
 import { insertRoom, isKnownRoom } from '../storage/rooms.ts';
-import { loadStateAt } from '../storage/state.ts';
+import { loadStateByNid } from '../storage/state.ts';
 import { admitPdus, admitted } from './admit-pdus.ts';
 import { type ImportedEvent, type ImportParts, judgeImported, type PduSource, storeUnjudged } from './import-events.ts';
 import { judgeByAuthEvents } from './judge-received.ts';
@@ -45,6 +45,8 @@ import type { RoomEngine } from './types.ts';
 
 /** Bounds one statement. */
 const STATE_PER_INSERT = 2_000;
+/** Events whose JSON is parsed in one go. */
+const STATE_PER_READ = 500;
 
 export interface ImportRequest {
   readonly roomId: RoomId;
@@ -83,9 +85,13 @@ export function createRoomImporter(options: RoomImporterOptions): RoomImporter {
     if (known !== undefined && isInhabited(known)) return refuse('this server is in the room already');
     const join = await admitJoin(options, request);
     if (join === undefined) return refuse('the join is not an event of this room');
-    const prepared = await prepare(options, request, join);
+    const discard = (): Promise<void> => deleteUnfinishedImport(options.database, roomId);
+    const prepared = await prepare(options, request, join).catch(async (cause: unknown) => {
+      await discard();
+      throw cause;
+    });
     if ('reason' in prepared) {
-      if (known === undefined) await deleteUnfinishedImport(options.database, roomId);
+      await discard();
       return refuse(prepared.reason);
     }
     const enter = (await isKnownRoom(options.database, roomId)) ? enterAgain : enterNew;
@@ -169,7 +175,13 @@ async function loadState(
     }
   }
   const stateNid = await resolver.create(request, usable);
-  const entries = await loadStateAt(database, request.version, stateNid);
+  // Of two events of one key the state has the later.
+  const held = new Map(usable.map(({ type, stateKey, nid }) => [stateKeyOf(type, stateKey), nid]));
+  const nids = [...held.values()];
+  const entries: StateEntry[] = [];
+  for (let from = 0; from < nids.length; from += STATE_PER_READ) {
+    entries.push(...(await loadStateByNid(database, request.version, nids.slice(from, from + STATE_PER_READ))));
+  }
   const members = entries.filter(({ type }) => type === 'm.room.member');
   const others = entries.filter(({ type }) => type !== 'm.room.member');
   const count = (wanted: string): number => members.filter(({ content }) => membershipIn(content) === wanted).length;

@@ -16,6 +16,7 @@ import { parseJson, parseJsonWithOddNumbers } from '../protocol/strict-json.ts';
 import { isFinal } from './federation-error.ts';
 
 export interface JoinAnswer {
+  /** Parsed anew each time that they are walked. */
   readonly state: Iterable<JsonValue>;
   readonly authChain: Iterable<JsonValue>;
   /** Our join, as the other server says that it stands now. */
@@ -28,12 +29,19 @@ const MAX_EVENT_BYTES = 1024 * 1024;
 const MAX_EVENTS = 1_000_000;
 const LISTS: ReadonlySet<string> = new Set(['state', 'auth_chain']);
 
-export async function readJoinAnswer(bytes: Buffer, version: RoomVersion, breathe: Breathe): Promise<JoinAnswer> {
-  const { values, lists } = await slice(withoutStatus(bytes), breathe);
+export interface JoinReading {
+  readonly version: RoomVersion;
+  readonly breathe: Breathe;
+  /** Nothing more is read when it is aborted. */
+  readonly signal: AbortSignal;
+}
+
+export async function readJoinAnswer(bytes: Buffer, reading: JoinReading): Promise<JoinAnswer> {
+  const { values, lists } = await slice(withoutStatus(bytes), reading.breathe);
   const event = values.get('event');
   return {
-    state: parseEach(lists.get('state') ?? [], version),
-    authChain: parseEach(lists.get('auth_chain') ?? [], version),
+    state: parseEach(lists.get('state') ?? [], reading),
+    authChain: parseEach(lists.get('auth_chain') ?? [], reading),
     event: event === undefined ? null : (parseOne(event) ?? null),
   };
 }
@@ -53,9 +61,14 @@ function withoutStatus(bytes: Buffer): Buffer {
   return bytes.subarray(prefix.length);
 }
 
-/** May be walked once; what holds numbers that the room version does not allow is left out here, where they are seen. */
-function* parseEach(slices: readonly Buffer[], version: RoomVersion): Iterable<JsonValue> {
+function parseEach(slices: readonly Buffer[], reading: JoinReading): Iterable<JsonValue> {
+  return { [Symbol.iterator]: () => parseSlices(slices, reading) };
+}
+
+/** What holds numbers that the room version does not allow is left out here, where they are seen. */
+function* parseSlices(slices: readonly Buffer[], { version, signal }: JoinReading): Generator<JsonValue> {
   for (const bytes of slices) {
+    if (signal.aborted) throw isFinal('cancelled', 'the server is stopping');
     const parsed = tryParse(() => parseJsonWithOddNumbers(bytes));
     if (parsed === undefined) continue;
     const { value, oddNumbers } = parsed;

@@ -30,8 +30,11 @@ export interface KeysWanted {
 export type WantedByServer = ReadonlyMap<ServerName, KeysWanted>;
 
 export interface KeyFetcher {
-  /** Returns when all that can be had is stored. */
-  fetch(wanted: WantedByServer): Promise<void>;
+  /**
+   * Returns when all that can be had is stored. With a budget no server is asked any more when that is used up: those that
+   * were not are left alone for a while like those that were.
+   */
+  fetch(wanted: WantedByServer, budgetMs?: number): Promise<void>;
   /** Asks the servers themselves only. */
   fetchFromOwners(serverNames: readonly ServerName[]): Promise<void>;
 }
@@ -72,9 +75,13 @@ export function createKeyFetcher(options: KeyFetcherOptions): KeyFetcher {
   const running = new Map<ServerName, Promise<FetchedKeys | undefined>>();
   const turnstile = createTurnstile({ maxRunning: MAX_RUNNING, maxWaiting: MAX_WAITING });
 
-  async function askOwner(serverName: ServerName): Promise<FetchedKeys | undefined> {
+  const isPaused = (serverName: ServerName): boolean => {
     const last = askedAt.get(serverName);
-    if (last !== undefined && clock.monotonic() - last < PAUSE_MS) return undefined;
+    return last !== undefined && clock.monotonic() - last < PAUSE_MS;
+  };
+
+  async function askOwner(serverName: ServerName): Promise<FetchedKeys | undefined> {
+    if (isPaused(serverName)) return undefined;
     const document = await turnstile.run(() => {
       askedAt.set(serverName, clock.monotonic());
       return ask(options, {
@@ -98,9 +105,17 @@ export function createKeyFetcher(options: KeyFetcherOptions): KeyFetcher {
     return fetching;
   };
 
-  async function fetchOwners(serverNames: readonly ServerName[]): Promise<readonly FetchedKeys[]> {
+  async function fetchOwners(
+    serverNames: readonly ServerName[],
+    budgetMs = Number.POSITIVE_INFINITY,
+  ): Promise<readonly FetchedKeys[]> {
     const found: FetchedKeys[] = [];
+    const since = clock.monotonic();
     await forEachLimited(serverNames, CONCURRENCY, async (serverName) => {
+      if (clock.monotonic() - since >= budgetMs) {
+        askedAt.set(serverName, clock.monotonic());
+        return;
+      }
       const keys = await fetchOwner(serverName);
       if (keys !== undefined) found.push(keys);
     });
@@ -134,10 +149,12 @@ export function createKeyFetcher(options: KeyFetcherOptions): KeyFetcher {
     async fetchFromOwners(serverNames) {
       await fetchOwners(serverNames);
     },
-    async fetch(wanted) {
+    async fetch(wanted, budgetMs) {
       const isBulk = wanted.size > MANY_SERVERS;
-      const missing = isBulk ? await fetchFromNotaries(wanted) : wanted;
-      const found = await fetchOwners([...missing.keys()]);
+      // The same dead servers are wanted with each part of a large room; notaries need not hear of them each time.
+      const due = isBulk ? new Map([...wanted].filter(([name]) => !isPaused(name) || running.has(name))) : wanted;
+      const missing = isBulk ? await fetchFromNotaries(due) : due;
+      const found = await fetchOwners([...missing.keys()], budgetMs);
       if (!isBulk) await fetchFromNotaries(without(missing, found));
     },
   };

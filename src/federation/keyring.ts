@@ -14,7 +14,7 @@ import { signaturesBy, signedText } from '../protocol/signing.ts';
 import type { Database } from '../storage/database.ts';
 import { loadServerKeys, type ServerKey } from '../storage/server-keys.ts';
 import { isKeyValidAt } from './key-document.ts';
-import type { KeyFetcher, KeysWanted } from './key-fetcher.ts';
+import type { KeyFetcher, KeysWanted, WantedByServer } from './key-fetcher.ts';
 import type { OwnKeys } from './own-keys.ts';
 import type { SignatureCheck, VerifyPool } from './verify-pool.ts';
 
@@ -42,6 +42,8 @@ export interface Keyring {
   verifyAll(values: readonly SignedValue[]): Promise<readonly SignatureVerdict[]>;
   /** Whether each event carries the signatures of all servers that have to sign it. */
   verifyEvents(events: readonly SignedPdu[]): Promise<readonly SignatureVerdict[]>;
+  /** Brings keys here before they are needed, as far as asking their servers takes no longer than the budget. */
+  prepare(wanted: WantedByServer, budgetMs: number): Promise<void>;
   /** Whether the object carries a signature of the server. */
   verifyObject(value: JsonObject, serverName: ServerName, validAt?: number): Promise<SignatureVerdict>;
 }
@@ -102,6 +104,18 @@ export function createKeyring({ database, ownKeys, fetcher, pool }: KeyringOptio
 
   return {
     verifyAll,
+    async prepare(wanted, budgetMs) {
+      const names = [...wanted.keys()].filter((name) => name !== ownKeys.serverName);
+      await loadFromDatabase(names.filter((name) => !cache.has(name)));
+      const isThere = (name: ServerName, { keyIds, validAt }: KeysWanted): boolean =>
+        keyIds.every((id) => keysOf(name).some((key) => key.keyId === id && isKeyValidAt(key, validAt)));
+      const missing = new Map(
+        [...wanted].filter(([name, keys]) => name !== ownKeys.serverName && !isThere(name, keys)),
+      );
+      if (missing.size === 0) return;
+      await fetcher.fetch(missing, budgetMs);
+      await loadFromDatabase([...missing.keys()]);
+    },
     async verifyEvents(events) {
       const needed = events.map(toSignedValues);
       const verdicts = await verifyAll(needed.flatMap((values) => values ?? []));

@@ -17,14 +17,16 @@ import { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
 import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
-import type { JsonObject, Pdu } from '../protocol/pdu.ts';
+import type { JsonObject, JsonValue, Pdu } from '../protocol/pdu.ts';
 import { ROOM_VERSIONS, type RoomVersion } from '../protocol/room-version.ts';
 import type { SigningKey } from '../protocol/signing.ts';
 import { type FederationClient, type FederationRequest, federationPath } from './client.ts';
 import { FederationError, isFinal } from './federation-error.ts';
 import { isRefusal, toClientError } from './handshake-errors.ts';
 import { type JoinAnswer, readJoinAnswer, withAuthoriserSignature } from './join-answer.ts';
+import { findSigners } from './join-keys.ts';
 import { buildJoin, type JoinWanted, readJoinTemplate } from './join-template.ts';
+import type { Keyring } from './keyring.ts';
 import type { ServerPolicy } from './server-policy.ts';
 
 /** Servers tried for one join. */
@@ -37,6 +39,8 @@ const TEMPLATE_DEADLINE_MS = 15_000;
 const MAX_TEMPLATE_BYTES = 256 * 1024;
 /** A large room takes the other server its time. */
 const JOIN_DEADLINE_MS = 120_000;
+/** For the keys of all servers in a room. */
+const KEY_BUDGET_MS = 15_000;
 /** The largest rooms there are: some 100,000 members. */
 const MAX_JOIN_BYTES = 256 * 1024 * 1024;
 
@@ -73,6 +77,7 @@ export interface RemoteJoinsOptions {
   readonly policy: ServerPolicy;
   readonly importer: RoomImporter;
   readonly receiver: Receiver;
+  readonly keyring: Pick<Keyring, 'prepare'>;
   readonly serverName: ServerName;
   readonly signingKey: SigningKey;
   readonly random: Random;
@@ -80,8 +85,12 @@ export interface RemoteJoinsOptions {
   readonly logger: Logger;
 }
 
-/** Takes in what a server answered to a join. */
-type TakeIn = (handshake: Handshake) => Promise<void>;
+/** What a join is made into, once a server has let the user in. */
+interface Goal {
+  /** Whether the room comes here by it. */
+  readonly bringsRoom: boolean;
+  takeIn(handshake: Handshake): Promise<void>;
+}
 
 interface Handshake extends JoinWanted {
   readonly version: RoomVersion;
@@ -99,15 +108,16 @@ export function createRemoteJoins(options: RemoteJoinsOptions): RemoteJoins {
   const queue = new KeyedQueue<RoomId>();
   const isInhabited = createLocalMembers(options.serverName);
   const parts: Parts = { ...options, pending: new Map(), stopping: stopping.signal };
+  const toHere: Goal = { bringsRoom: true, takeIn: (handshake) => importRoom(parts, handshake) };
+  const toRoom: Goal = { bringsRoom: false, takeIn: (handshake) => receiveJoin(parts, handshake) };
   return {
     join: (request) =>
       queue.run(request.roomId, async () => {
         const snapshot = await options.engine.loadSnapshot(request.roomId);
         if (snapshot !== undefined && isInhabited(snapshot)) return undefined;
-        return tryServers(parts, request, (handshake) => importRoom(parts, handshake));
+        return tryServers(parts, request, toHere);
       }),
-    joinAuthorised: (request) =>
-      queue.run(request.roomId, () => tryServers(parts, request, (handshake) => receiveJoin(parts, handshake))),
+    joinAuthorised: (request) => queue.run(request.roomId, () => tryServers(parts, request, toRoom)),
     getPending: (roomId) => parts.pending.get(roomId),
     async [Symbol.asyncDispose]() {
       stopping.abort();
@@ -116,7 +126,7 @@ export function createRemoteJoins(options: RemoteJoinsOptions): RemoteJoins {
   };
 }
 
-async function tryServers(parts: Parts, request: RemoteJoinRequest, takeIn: TakeIn): Promise<EventId | undefined> {
+async function tryServers(parts: Parts, request: RemoteJoinRequest, goal: Goal): Promise<EventId | undefined> {
   const { clock, policy, logger } = parts;
   const { roomId } = request;
   const failures: FederationError[] = [];
@@ -124,7 +134,7 @@ async function tryServers(parts: Parts, request: RemoteJoinRequest, takeIn: Take
   const servers = [...new Set(request.servers)].filter((server) => policy.admits(server)).slice(0, MAX_SERVERS);
   for (const server of servers) {
     try {
-      return await joinVia(parts, { ...request, server }, takeIn);
+      return await joinVia(parts, { ...request, server }, goal);
     } catch (cause) {
       if (!(cause instanceof FederationError)) throw cause;
       logger.info({ cause, roomId, server }, 'a server did not let a user into a room');
@@ -139,16 +149,18 @@ async function tryServers(parts: Parts, request: RemoteJoinRequest, takeIn: Take
 
 type Joining = JoinWanted & Pick<RemoteJoinRequest, 'content'>;
 
-async function joinVia(parts: Parts, joining: Joining, takeIn: TakeIn): Promise<EventId> {
+async function joinVia(parts: Parts, joining: Joining, goal: Goal): Promise<EventId> {
   const template = readJoinTemplate(await fetchTemplate(parts, joining), joining);
   const { version } = template;
   const { pdu, eventId } = buildJoin(template, joining, { ...parts, now: parts.clock.now() });
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
-  parts.pending.set(joining.roomId, { version, over });
+  if (goal.bringsRoom) parts.pending.set(joining.roomId, { version, over });
   try {
     const bytes = await sendJoin(parts, joining, { pdu, eventId });
-    const answer = await readJoinAnswer(bytes, version, createBreather(parts.clock));
-    await takeIn({
+    const breathe = createBreather(parts.clock);
+    const answer = await readJoinAnswer(bytes, { version, breathe, signal: parts.stopping });
+    if (goal.bringsRoom) await prepareKeys(parts, answer, { version, breathe });
+    await goal.takeIn({
       ...joining,
       version,
       answer,
@@ -159,6 +171,19 @@ async function joinVia(parts: Parts, joining: Joining, takeIn: TakeIn): Promise<
     parts.pending.delete(joining.roomId);
     end();
   }
+}
+
+/** Of dead servers nobody has the keys; whatever they signed is left out, and must not make the user wait. */
+async function prepareKeys(
+  { keyring }: Parts,
+  { state, authChain }: JoinAnswer,
+  reading: Parameters<typeof findSigners>[1],
+): Promise<void> {
+  const events = function* (): Generator<JsonValue> {
+    yield* authChain;
+    yield* state;
+  };
+  await keyring.prepare(await findSigners(events(), reading), KEY_BUDGET_MS);
 }
 
 function fetchTemplate({ client, stopping }: Parts, { server, roomId, userId }: Joining): Promise<JsonObject> {

@@ -6,6 +6,8 @@
  * may be committed later with an earlier number; after a crash, what was not removed is worked on again and is known then.
  */
 import type { Receiver } from '../engine/receive-pdu.ts';
+import { createRoomAcls } from '../engine/room-acls.ts';
+import type { RoomEngine } from '../engine/types.ts';
 import type { Clock } from '../lib/clock.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -28,6 +30,7 @@ const REMOVING_DELAY_MS = 100;
 
 export interface StagedWorkOptions {
   readonly database: Database;
+  readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
   readonly receiver: Receiver;
   /** Rooms that a user of ours is about to be in. */
   readonly joins: Pick<RemoteJoins, 'getPending'>;
@@ -44,9 +47,10 @@ export interface StagedWork {
 }
 
 export function createStagedWork(options: StagedWorkOptions): StagedWork {
-  const { receiver, joins, clock, logger } = options;
+  const { joins, clock, logger } = options;
   const queue = new KeyedQueue<RoomId>();
   const done = createDone(options);
+  const receiveStaged = createStagedReceiver(options);
   /** Rooms whose next look at what waits has not begun. */
   const waiting = new Set<RoomId>();
   const retries = new Map<RoomId, Disposable>();
@@ -62,7 +66,7 @@ export function createStagedWork(options: StagedWorkOptions): StagedWork {
       const staged = await done.listRest(roomId, limit);
       if (staged.length === 0) return;
       try {
-        await receiveStaged(receiver, roomId, staged);
+        await receiveStaged(roomId, staged);
       } catch (cause) {
         if (attempt < MAX_ATTEMPTS) throw cause;
         logger.error({ cause, roomId, pdu: staged[0]?.inboundId }, 'an event of another server was given up');
@@ -156,17 +160,25 @@ function createDone({ database, clock, logger }: StagedWorkOptions): Done {
   };
 }
 
+type ReceiveStaged = (roomId: RoomId, staged: readonly StagedPdu[]) => Promise<void>;
+
 /** Those that one server sent in a row are received together. */
-async function receiveStaged(receiver: Receiver, roomId: RoomId, staged: readonly StagedPdu[]): Promise<void> {
-  let rest = staged;
-  while (rest.length > 0) {
-    const origin = rest[0]?.origin;
-    if (origin === undefined) return;
-    const end = rest.findIndex((one) => one.origin !== origin);
-    const run = end === -1 ? rest : rest.slice(0, end);
-    rest = rest.slice(run.length);
-    // Our own text, whose numbers were looked at when it was staged.
-    const pdus = run.map(({ pdu }) => parseJsonText(pdu) as JsonValue);
-    await receiver.receive(roomId, { origin, pdus });
-  }
+function createStagedReceiver({ engine, receiver }: StagedWorkOptions): ReceiveStaged {
+  const isAllowed = createRoomAcls();
+  return async (roomId, staged) => {
+    let rest = staged;
+    while (rest.length > 0) {
+      const origin = rest[0]?.origin;
+      if (origin === undefined) return;
+      const end = rest.findIndex((one) => one.origin !== origin);
+      const run = end === -1 ? rest : rest.slice(0, end);
+      rest = rest.slice(run.length);
+      // Of a room that was only being joined when they came, the list was not known then.
+      const snapshot = await engine.loadSnapshot(roomId);
+      if (snapshot !== undefined && !isAllowed(snapshot, origin)) continue;
+      // Our own text, whose numbers were looked at when it was staged.
+      const pdus = run.map(({ pdu }) => parseJsonText(pdu) as JsonValue);
+      await receiver.receive(roomId, { origin, pdus });
+    }
+  };
 }

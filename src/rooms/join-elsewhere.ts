@@ -52,7 +52,8 @@ const MAX_CONTENT_BYTES = 60_000;
 export function createJoinElsewhere(options: JoinElsewhereOptions): JoinElsewhere {
   const { engine, serverName, remoteJoins } = options;
   const isInhabited = createLocalMembers(serverName);
-  return async (actor, request) => {
+
+  async function joinElsewhere(actor: Actor, request: JoinElsewhereRequest): Promise<EventId | undefined> {
     const { userId } = actor;
     const { roomId } = request;
     const snapshot = await engine.loadSnapshot(roomId);
@@ -66,8 +67,14 @@ export function createJoinElsewhere(options: JoinElsewhereOptions): JoinElsewher
     }
     const content = await makeContent(options, userId, request.content);
     const join = { roomId, userId, servers, content };
-    return isHere ? remoteJoins.joinAuthorised(join) : remoteJoins.join(join);
-  };
+    if (isHere) return remoteJoins.joinAuthorised(join);
+    const joined = await remoteJoins.join(join);
+    const current = joined === undefined ? await engine.loadSnapshot(roomId) : undefined;
+    // Somebody else's join has brought the room: whether it takes another server now is to be asked anew.
+    return current !== undefined && isInhabited(current) ? joinElsewhere(actor, request) : joined;
+  }
+
+  return joinElsewhere;
 }
 
 /** Also where they may not join at all: that is for the local join to say. */

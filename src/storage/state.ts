@@ -60,6 +60,18 @@ export async function loadStateAt(
   return rows.map((row) => readState(row, version));
 }
 
+/** State events by their numeric ids, in no order. */
+export async function loadStateByNid(
+  tx: Transaction,
+  version: RoomVersion,
+  nids: readonly number[],
+): Promise<readonly LoadedState[]> {
+  const rows = await tx.query(sql<StateRow>`
+    select event_nid, event_id, state_key, pdu, redacted_by is not null as redacted
+    from events where event_nid = any(${bigintArray(nids)}::bigint[])`);
+  return rows.map((row) => readState(row, version));
+}
+
 export interface EntriesWanted {
   readonly roomId: RoomId;
   readonly version: RoomVersion;

@@ -9,7 +9,14 @@ import type { Event, JsonObject, Pdu } from '../../src/protocol/pdu.ts';
 import { signRequest } from '../../src/protocol/request-signing.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
-import { startHomeserver, type TestClient, type TestHomeserver } from '../support/federation.ts';
+import {
+  call,
+  type ScriptedServer,
+  startHomeserver,
+  startScriptedServer,
+  type TestClient,
+  type TestHomeserver,
+} from '../support/federation.ts';
 import { at, entriesAt, listAt, textAt } from '../support/json.ts';
 import {
   type JoinAnswer,
@@ -269,9 +276,9 @@ describe('restricted rooms', () => {
 });
 
 describe('F6: what is sent while a join is under way', () => {
-  test('is there after it', async () => {
-    await using resident = await startScriptedResident(authority);
-    const { room, eve, server } = resident;
+  /** Holds the answer to the join until the room's server and others have sent what follows it. */
+  async function sendMeanwhile(resident: ScriptedResident, senders: readonly ScriptedServer[]) {
+    const { room, eve } = resident;
     const { promise: released, resolve: release } = Promise.withResolvers<void>();
     resident.answer = async (answer) => {
       await released;
@@ -281,19 +288,46 @@ describe('F6: what is sent while a join is under way', () => {
     await until(async () => resident.joins.length > 0);
     const [sent] = resident.joins;
     assert.ok(sent);
-    const joined = room.learn(createEvent(sent as Pdu, room.version));
-    const message = room.message(eve, 'meanwhile', { prev: [joined.eventId] });
-    const path = '/_matrix/federation/v1/send/meanwhile';
-    const content = encodeCanonicalJson({ origin: server.serverName, origin_server_ts: 1, pdus: [message.pdu] });
-    const signed = { method: 'PUT', uri: path, origin: server.serverName, destination: here.serverName, content };
-    const headers = { authorization: signRequest(signed, server.signingKey), 'content-type': 'application/json' };
-    const answered = await fetch(`${here.url}${path}`, { method: 'PUT', headers, body: content });
-    assert.deepEqual([answered.status, await answered.json()], [200, { pdus: { [message.eventId]: {} } }]);
+    let { eventId: prev } = room.learn(createEvent(sent as Pdu, room.version));
+    for (const [index, sender] of senders.entries()) {
+      const message = room.message(eve, `meanwhile ${index}`, { prev: [prev] });
+      prev = message.eventId;
+      const answered = await sendPdu(sender, message);
+      assert.deepEqual(answered, { status: 200, body: { pdus: { [message.eventId]: {} } } });
+    }
     release();
     assert.equal((await joining).status, 200);
-    await until(async () => {
-      const { body } = await alice.call('GET', `/rooms/${encodeURIComponent(room.roomId)}/messages?dir=b`);
-      return listAt(body, 'chunk').some((event) => at(event, 'content', 'body') === 'meanwhile');
-    });
+  }
+
+  async function sendPdu({ serverName: origin, signingKey }: ScriptedServer, { eventId, pdu }: Event) {
+    const path = `/_matrix/federation/v1/send/${encodeURIComponent(eventId)}`;
+    const body = { origin, origin_server_ts: 1, pdus: [pdu] };
+    const content = encodeCanonicalJson(body);
+    const signed = { method: 'PUT', uri: path, origin, destination: here.serverName, content };
+    return call(here.url, { method: 'PUT', path, body, headers: { authorization: signRequest(signed, signingKey) } });
+  }
+
+  const bodies = async ({ room }: ScriptedResident): Promise<readonly unknown[]> => {
+    const { body } = await alice.call('GET', `/rooms/${encodeURIComponent(room.roomId)}/messages?dir=b`);
+    return listAt(body, 'chunk').map((event) => at(event, 'content', 'body'));
+  };
+
+  test('is there after it', async () => {
+    await using resident = await startScriptedResident(authority);
+    await sendMeanwhile(resident, [resident.server]);
+    await until(async () => (await bodies(resident)).includes('meanwhile 0'));
+  });
+
+  test('A5: but not what a server sent that the room denies', async () => {
+    await using resident = await startScriptedResident(authority);
+    await using denied = await startScriptedServer(authority);
+    const { room, eve } = resident;
+    const acl = { allow: ['*'], deny: [denied.address], allow_ip_literals: true };
+    room.add({ type: 'm.room.server_acl', sender: eve, stateKey: '', content: acl });
+    await sendMeanwhile(resident, [denied]);
+    const later = room.message(eve, 'later', { prev: [...room.events.keys()].slice(-2, -1) });
+    await sendPdu(resident.server, later);
+    await until(async () => (await bodies(resident)).includes('later'));
+    assert.ok(!(await bodies(resident)).includes('meanwhile 0'));
   });
 });

@@ -159,6 +159,46 @@ describe('who is let in', () => {
   });
 });
 
+describe('syncs', () => {
+  const syncSince = async (since: string): Promise<{ readonly body: unknown; readonly next: string }> => {
+    const body = await alice.ok('GET', `/sync?timeout=0${since === '' ? '' : `&since=${encodeURIComponent(since)}`}`);
+    return { body, next: textAt(body, 'next_batch') };
+  };
+  const stateIn = (body: unknown, room: string): ReadonlyMap<string, unknown> => {
+    const events = ['state', 'timeline'].flatMap((part) => listAt(body, 'rooms', 'join', room, part, 'events'));
+    return new Map(events.map((event) => [`${textAt(event, 'type')} ${at(event, 'state_key')}`, at(event, 'content')]));
+  };
+
+  test('a room that was joined comes with its state, and when it is joined again with what it is then', async () => {
+    const carol = await there.register('carol_there');
+    const room = await createRoom(bob, { preset: 'public_chat', name: 'First', topic: 'Before' });
+    const before = await syncSince('');
+    await alice.ok('POST', joinPath(room, there), {});
+    const joined = await syncSince(before.next);
+    const state = stateIn(joined.body, room);
+    assert.deepEqual(state.get('m.room.name '), { name: 'First' });
+    assert.equal(at(state.get(`m.room.member ${bob.userId}`), 'membership'), 'join');
+    assert.equal(at(state.get(`m.room.member ${alice.userId}`), 'membership'), 'join');
+    const summary = at(joined.body, 'rooms', 'join', room, 'summary', 'm.joined_member_count');
+    assert.equal(summary, 2);
+    await alice.ok('POST', `/rooms/${encodeURIComponent(room)}/leave`, {});
+    const left = await syncSince(joined.next);
+    assert.ok(at(left.body, 'rooms', 'leave', room) !== undefined);
+    await until(async () => (await membershipOf(bob, room, alice.userId)) === 'leave');
+    await bob.ok('PUT', `/rooms/${encodeURIComponent(room)}/state/m.room.name`, { name: 'Second' });
+    await carol.ok('POST', `/join/${encodeURIComponent(room)}`, {});
+    await alice.ok('POST', joinPath(room, there), {});
+    const again = await syncSince(left.next);
+    const later = stateIn(again.body, room);
+    assert.deepEqual(later.get('m.room.name '), { name: 'Second' });
+    assert.equal(at(later.get(`m.room.member ${carol.userId}`), 'membership'), 'join');
+    const initial = stateIn((await syncSince('')).body, room);
+    assert.deepEqual(initial.get('m.room.name '), { name: 'Second' });
+    assert.equal(at(initial.get(`m.room.member ${carol.userId}`), 'membership'), 'join');
+    assert.equal(at(initial.get('m.room.topic '), 'topic'), 'Before');
+  });
+});
+
 describe('restricted rooms', () => {
   const restrictedTo = (allowed: string) => ({
     preset: 'public_chat',
@@ -205,6 +245,22 @@ describe('restricted rooms', () => {
 });
 
 describe('three servers', () => {
+  test('of two users at once the second is vouched for elsewhere', async () => {
+    await using third = await startHomeserver({ authority });
+    const [carol, dave] = [await third.register('carol'), await third.register('dave')];
+    const space = await createRoom(bob);
+    const allow = [{ type: 'm.room_membership', room_id: space }];
+    const joinRules = { type: 'm.room.join_rules', state_key: '', content: { join_rule: 'restricted', allow } };
+    const room = await createRoom(bob, { preset: 'public_chat', initial_state: [joinRules] });
+    for (const user of [carol, dave]) await user.ok('POST', joinPath(space, there), {});
+    await until(async () => (await membershipOf(bob, space, dave.userId)) === 'join');
+    await Promise.all([carol, dave].map((user) => user.ok('POST', joinPath(room, there), {})));
+    for (const user of [carol, dave]) {
+      const path = `/rooms/${encodeURIComponent(room)}/state/m.room.member/${user.userId}`;
+      assert.equal(at(await bob.ok('GET', path), 'join_authorised_via_users_server'), bob.userId);
+    }
+  });
+
   test('the server that lets somebody in tells the others, also after a restart in between', async () => {
     await using third = await startHomeserver({ authority });
     const carol = await third.register('carol');

@@ -125,6 +125,33 @@ describe('keys of servers', () => {
     assert.deepEqual(world.requests, []);
   });
 
+  test('L7: keys of many servers are gathered within a budget, and dead servers are then left alone', async () => {
+    await using world = await createWorld([NOTARY]);
+    const names = Array.from({ length: 60 }, (_, index) => `s${index}.example` as ServerName);
+    const [alive = A] = names;
+    const key = newKey();
+    world.documents.set(alive, document(alive, { key, validUntil: world.clock.now() + DAY }));
+    const wanted = new Map(names.map((name) => [name, { keyIds: [key.keyId], validAt: world.clock.now() }]));
+    await world.keyring.prepare(wanted, 10_000);
+    assert.equal(await world.keyring.verifyObject(signedBy(key, alive), alive, world.clock.now()), 'valid');
+    /** Who was asked for keys since the last look: all, and those besides the notary that were asked for their own. */
+    const look = (): { readonly all: readonly string[]; readonly owners: readonly string[] } => {
+      const all = world.requests.splice(0);
+      return { all, owners: all.filter((one) => one.endsWith('/server') && !one.startsWith(NOTARY)) };
+    };
+    const { owners } = look();
+    assert.equal(new Set(owners).size, names.length);
+    assert.equal(owners.length, names.length, 'each once');
+    await world.keyring.prepare(wanted, 10_000);
+    assert.deepEqual(look().all, [], 'nobody is asked again so soon, the notary neither');
+    world.clock.advance(2 * 60_000);
+    await world.keyring.prepare(wanted, 0);
+    assert.deepEqual(look().owners, [], 'nobody where there is no time');
+    const dead = names.slice(1, 20).map((name) => world.keyring.verifyObject(signedBy(key, name), name));
+    assert.ok((await Promise.all(dead)).every((verdict) => verdict === 'no_key'));
+    assert.deepEqual(look().owners, [], 'and then they are left alone');
+  });
+
   test('A16: a key counts seven days at most, whatever its server says, and is then fetched again', async () => {
     await using world = await createWorld();
     const key = newKey();

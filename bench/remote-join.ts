@@ -1,0 +1,132 @@
+/**
+ * Joining a large room of another server that answers at once: what our side of a join costs.
+ *
+ *   node bench/remote-join.ts [--members 2000,10000] [--scratch DIR]
+ *
+ * Prints seconds until the join was answered, the longest time for which the event loop stood still, memory, and the floor:
+ * how long the signatures alone take, checked as the server checks them.
+ */
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { createVerifyPool } from '../src/federation/verify-pool.ts';
+import { createEvent } from '../src/protocol/event.ts';
+import type { EventId, UserId } from '../src/protocol/ids.ts';
+import type { JsonObject, Pdu } from '../src/protocol/pdu.ts';
+import { redactPdu } from '../src/protocol/redaction.ts';
+import { hashAndSignEvent } from '../src/protocol/sign-event.ts';
+import { signedText } from '../src/protocol/signing.ts';
+import { createTestAuthority } from '../test/support/certificates.ts';
+import { type ScriptedResident, startScriptedResident } from '../test/support/scripted-resident.ts';
+import { findFreePort, startServer } from '../test/support/server-process.ts';
+import { type Account, createApi } from './lib/api.ts';
+import { createHttpClient } from './lib/client.ts';
+import { createMeter } from './lib/meter.ts';
+import { startPostgres } from './lib/postgres.ts';
+import { watchStalls } from './lib/stalls.ts';
+import { formatFigure, formatMegabytes, formatTable } from './lib/table.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    members: { type: 'string', default: '2000,10000' },
+    scratch: { type: 'string', default: join(tmpdir(), 'hammerhead-bench-remote-join') },
+  },
+});
+const scratch = resolve(options.scratch);
+rmSync(scratch, { recursive: true, force: true });
+mkdirSync(join(scratch, 'server'), { recursive: true });
+chmodSync(scratch, 0o755);
+await using stack = new AsyncDisposableStack();
+const postgres = stack.use(await startPostgres(join(scratch, 'postgres')));
+await postgres.recreateDatabase('hammerhead');
+const metricsPort = await findFreePort();
+const authority = stack.use(await createTestAuthority());
+const server = stack.use(
+  await startServer({
+    directory: join(scratch, 'server'),
+    config: {
+      database: { url: postgres.url('hammerhead') },
+      metrics: { enabled: true, port: metricsPort },
+      federation: {
+        allowed_networks: ['127.0.0.0/8'],
+        certificates: authority.certificatePath,
+        trusted_key_servers: [],
+      },
+    },
+  }),
+);
+const http = createHttpClient(server.url);
+stack.defer(() => http.close());
+const api = createApi(http, {});
+const account = await api.register('alice');
+const rows: string[][] = [];
+for (const members of options.members.split(',').map(Number)) {
+  await using resident = await startScriptedResident(authority);
+  rows.push([String(members), ...(await measure(account, resident, members))]);
+}
+console.log(formatTable(['members', 'join s', 'signatures s', 'longest stall ms', 'RSS MB', 'peak MB'], rows));
+
+async function measure(user: Account, resident: ScriptedResident, members: number): Promise<readonly string[]> {
+  const { room, server: peer } = resident;
+  const state = [...room.stateAfter(room.newest).values()].map(({ pdu }) => pdu);
+  const all = [...state, ...createMembers(resident, members)];
+  const floor = await measureSignatures(resident, all);
+  const text = JSON.stringify({ auth_chain: state, state: all });
+  resident.answer = () => text;
+  await server.stop();
+  await server.start();
+  const stalls = watchStalls(`http://127.0.0.1:${metricsPort}/metrics`);
+  const start = performance.now();
+  const path = `/_matrix/client/v3/join/${encodeURIComponent(room.roomId)}?via=${encodeURIComponent(peer.serverName)}`;
+  const headers = { authorization: `Bearer ${user.token}` };
+  const answer = await fetch(`${server.url}${path}`, { method: 'POST', headers, body: '{}' });
+  if (answer.status !== 200) throw new Error(`the join was answered with ${answer.status}: ${await answer.text()}`);
+  const seconds = (performance.now() - start) / 1000;
+  const longest = await stalls.end();
+  const { serverBytes, serverPeakBytes } = createMeter([server.pid ?? 0]).readMemory();
+  return [
+    formatFigure(seconds),
+    formatFigure(floor),
+    formatFigure(longest),
+    formatMegabytes(serverBytes),
+    formatMegabytes(serverPeakBytes),
+  ];
+}
+
+function createMembers({ room, remote }: ScriptedResident, members: number): readonly Pdu[] {
+  const state = room.stateAfter(room.newest);
+  const cited = ['m.room.create', 'm.room.power_levels', 'm.room.join_rules'];
+  const auth = [...state.values()].filter(({ type }) => cited.includes(type)).map(({ eventId }) => eventId);
+  let prev: EventId = room.newest;
+  return Array.from({ length: members }, (_, index) => {
+    const userId: UserId = remote.user(`member${index}`);
+    const body: JsonObject = {
+      auth_events: auth,
+      content: { membership: 'join', displayname: `Member ${index}`, avatar_url: `mxc://${remote.name}/${index}` },
+      depth: 10 + index,
+      origin_server_ts: 1_700_000_000_000 + index,
+      prev_events: [prev],
+      room_id: room.roomId,
+      sender: userId,
+      state_key: userId,
+      type: 'm.room.member',
+    };
+    const { pdu } = hashAndSignEvent(body as Pdu, room.version, { serverName: remote.name, key: remote.key });
+    prev = createEvent(pdu, room.version).eventId;
+    return pdu;
+  });
+}
+
+async function measureSignatures({ room, remote }: ScriptedResident, pdus: readonly Pdu[]): Promise<number> {
+  const { keyId, publicKey } = remote.key;
+  const checks = pdus.map((pdu) => ({
+    text: () => signedText(redactPdu(pdu, room.version)),
+    signature: pdu.signatures[remote.name]?.[keyId] ?? '',
+    publicKey,
+  }));
+  const start = performance.now();
+  const verdicts = await createVerifyPool().verifyAll(checks);
+  if (verdicts.includes(false)) throw new Error('a signature of ours is wrong');
+  return (performance.now() - start) / 1000;
+}
