@@ -3,9 +3,10 @@
  * spares it work). One process, as in a default installation.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findFreePort, waitUntilReady } from '../../test/support/server-process.ts';
+import { installSynapse } from '../../test/support/synapse.ts';
 import { tieChild } from './child.ts';
 import type { Postgres } from './postgres.ts';
 
@@ -29,7 +30,7 @@ export async function startSynapse(
   postgres: Postgres,
   federation?: SynapseFederation,
 ): Promise<Synapse> {
-  const python = install(join(directory, 'venv'));
+  const python = await installSynapse(join(directory, 'venv'));
   const data = join(directory, 'data');
   rmSync(data, { recursive: true, force: true });
   mkdirSync(data, { recursive: true });
@@ -69,17 +70,6 @@ function federating({ certificatePath }: SynapseFederation, port: number) {
     ip_range_blacklist: [],
     rc_federation: { window_size: 1, sleep_limit: 1e9, sleep_delay: 0, reject_limit: 1e9, concurrent: 1000 },
   };
-}
-
-function install(venv: string): string {
-  const python = join(venv, 'bin/python');
-  const marker = join(venv, 'installed');
-  if (existsSync(marker)) return python;
-  execFileSync('python3', ['-m', 'venv', '--clear', venv], { stdio: 'inherit' });
-  // psycopg2-binary in place of the extra "postgres", which wants a C compiler and libpq's headers.
-  execFileSync(python, ['-m', 'pip', 'install', '--quiet', 'matrix-synapse', 'psycopg2-binary'], { stdio: 'inherit' });
-  writeFileSync(marker, '');
-  return python;
 }
 
 function createConfig(data: string, port: number, postgres: Postgres) {
