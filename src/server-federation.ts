@@ -12,6 +12,7 @@ import type { WritableRoomEngine } from './engine/room-engine.ts';
 import { createPeerReader, type PeerReader } from './engine/serve-peers.ts';
 import { createStateResolver } from './engine/state-resolver.ts';
 import type { RoomEngine } from './engine/types.ts';
+import type { Presence } from './ephemeral/presence.ts';
 import type { Receipts } from './ephemeral/receipts.ts';
 import type { Typing } from './ephemeral/typing.ts';
 import { createFederationClient, type FederationClient } from './federation/client.ts';
@@ -20,7 +21,7 @@ import { createInbound, type Inbound } from './federation/inbound.ts';
 import { createKeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
-import { followLocalEdus, type TypingUsers } from './federation/local-edus.ts';
+import { followLocalEdus, type PresentUsers, type TypingUsers } from './federation/local-edus.ts';
 import { createLocationClient, type OpenLocation } from './federation/location-client.ts';
 import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
@@ -133,6 +134,8 @@ export async function createFederation(options: FederationOptions): Promise<Fede
 }
 
 export interface FederationTrafficOptions extends Federation, Omit<SenderOptions, keyof Federation | 'roomServers'> {
+  /** Undefined where presence is off. */
+  readonly presenceParts: PresentUsers | undefined;
   readonly typing: TypingUsers;
   readonly engine: RoomEngine;
   readonly metrics: Metrics;
@@ -166,6 +169,9 @@ export interface FederationRoomsOptions extends Federation {
   readonly writerId: number;
   readonly typing: Pick<Typing, 'start' | 'stop'>;
   readonly receipts: Receipts;
+  readonly presenceParts:
+    | (Pick<PresentUsers, 'sharedRooms'> & { readonly presence: Pick<Presence, 'setRemote'> })
+    | undefined;
   readonly random: Random;
 }
 
@@ -203,6 +209,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   stack.use(createForkHealer({ engine, hub: options.hub, serverName, onFailed }));
   const inbound = stack.use(
     createInbound({
+      serverName,
       database,
       engine,
       receiver,
@@ -214,6 +221,14 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
           isTyping ? typing.start(roomId, userId) : typing.stop(roomId, userId),
         moveReceipt: ({ roomId, userId, eventId, threadId }) =>
           receipts.move(roomId, userId, [{ type: 'm.read', eventId, threadId }]),
+        async setPresence(statuses) {
+          const { presence, sharedRooms } = options.presenceParts ?? {};
+          await sharedRooms?.load(statuses.map(({ userId }) => userId));
+          for (const { userId, ...status } of statuses) {
+            // Of whom nobody here shares a room with, nobody here wants to know.
+            if ((sharedRooms?.getRooms(userId)?.size ?? 0) > 0) presence?.setRemote(userId, status);
+          }
+        },
         onFailed: (cause, type) => logger.warn({ cause, type }, 'an EDU of another server was lost'),
       },
     }),

@@ -7,7 +7,7 @@ import { createPresenceEndpoints } from './api/client/presence.ts';
 import { createPusherEndpoints } from './api/client/pushers.ts';
 import type { Config } from './config/load.ts';
 import type { RoomEngine } from './engine/types.ts';
-import { createPresence } from './ephemeral/presence.ts';
+import { createPresence, type Presence } from './ephemeral/presence.ts';
 import { createSharedRooms } from './ephemeral/shared-rooms.ts';
 import type { Endpoint } from './http/endpoint.ts';
 import type { Clock } from './lib/clock.ts';
@@ -39,7 +39,7 @@ export interface Push extends AsyncDisposable {
   readonly unread: Notifications;
   readonly pushers: Pushers;
   /** Undefined where presence is off. */
-  readonly presenceParts: PresenceParts | undefined;
+  readonly presenceParts: (PresenceParts & { readonly presence: Presence }) | undefined;
   readonly endpoints: readonly Endpoint[];
 }
 

@@ -146,13 +146,15 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       userAgent: build.short,
     }),
   );
+  const shared = { config, database, hub, committer, engine, clock, logger, serverName };
+  const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const traffic = stack.use(
-    await createFederationTraffic({ ...federation, typing, engine, hub, committer, random, metrics }),
+    await createFederationTraffic({ ...federation, ...push, typing, engine, hub, committer, random, metrics }),
   );
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
   const federationRooms = stack.use(
-    createFederationRooms({ ...federation, engine, hub, writerId: WRITER_ID, typing, receipts, random }),
+    createFederationRooms({ ...federation, ...push, engine, hub, writerId: WRITER_ID, typing, receipts, random }),
   );
   const visibility = createVisibility({ engine, database });
   const accountData = createAccountData({ database, committer });
@@ -188,8 +190,6 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     ignoredUsers: stack.use(createIgnoredUsers({ database, hub })),
     hub,
   });
-  const shared = { config, database, hub, committer, engine, clock, logger, serverName };
-  const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
   const sync = stack.use(createSync({ ...push, database, engine, visibility, typing, hub, committer, clock, logger }));
   measureDatabase(metrics, opened);
   metrics.gauge({ name: 'sync_waiting', help: 'Clients that wait in a long poll', read: () => sync.waiting });
@@ -320,6 +320,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
           ...federationRooms,
           ...rooms,
           ...media,
+          ...accounts,
           profiles,
           random,
           version: build.version,

@@ -4,6 +4,7 @@
  * https://spec.matrix.org/v1.19/client-server-api/#device-management
  */
 import type { UserId } from '../protocol/ids.ts';
+import { loadAccountByLocalpart } from '../storage/accounts.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import {
   type Device,
@@ -31,6 +32,8 @@ export interface DeviceOwner {
 
 export interface Devices {
   list(owner: DeviceOwner): Promise<readonly Device[]>;
+  /** Undefined where there is no such user. */
+  listOfUser(localpart: string): Promise<readonly Device[] | undefined>;
   load(device: DeviceKey): Promise<Device | undefined>;
   /** Returns whether there is such a device. */
   rename(device: DeviceKey, displayName: string): Promise<boolean>;
@@ -58,6 +61,10 @@ export function createDevices(options: DevicesOptions): Devices {
 
   return {
     list: ({ accountId }) => listDevices(database, accountId),
+    async listOfUser(localpart) {
+      const account = await loadAccountByLocalpart(database, localpart);
+      return account === undefined || account.isDeactivated ? undefined : listDevices(database, account.accountId);
+    },
     load: (device) => loadDevice(database, device),
     rename: (device, displayName) => updateDeviceName(database, device, displayName),
     async delete(owner, deviceIds) {

@@ -30,6 +30,7 @@ import {
 import { deleteOutliers, insertBackwardExtremities, loadKnownEvents } from '../storage/received-events.ts';
 import { insertRoom, isKnownRoom } from '../storage/rooms.ts';
 import { loadStateByNid } from '../storage/state.ts';
+import type { Fact } from '../streams/committer.ts';
 import { admitPdus, admitted } from './admit-pdus.ts';
 import { type ImportedEvent, type ImportParts, judgeImported, type PduSource, storeUnjudged } from './import-events.ts';
 import { judgeByAuthEvents } from './judge-received.ts';
@@ -279,8 +280,8 @@ async function enterAgain(
   return { imported: true, eventId: entering.join.event.eventId };
 }
 
-/** The server that let us in tells the others. */
-function toFact({ event }: PlacedEvent): ReturnType<typeof afterGap> {
+/** The server that let us in tells the others. What came before is missing, or may be. */
+function toFact({ event }: PlacedEvent): Fact {
   return afterGap({ ...event.row, isOutgoing: false });
 }
 

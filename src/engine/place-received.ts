@@ -170,9 +170,8 @@ async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: A
   const { turn, batch, received, nid } = arrival;
   const { event } = received;
   const { stateBefore, stateAfter } = row.stored;
-  const isOutgoing = batch.outgoing.get(event.eventId);
   const isAfterGap = event.prevEvents.some((id) => !isInGraph(batch.known.get(id)));
-  const written = { ...row, isOutgoing };
+  const written = { ...row, isOutgoing: batch.outgoing.get(event.eventId) };
   const facts = [isAfterGap ? afterGap(written) : ({ table: pduStream, row: written } as Fact), ...changes];
   const committed = parts.writing.commit(turn.actor, { facts, also: alsoWritten(arrival, row) });
   batch.known.set(event.eventId, {

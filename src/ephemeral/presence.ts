@@ -8,7 +8,7 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { UserId } from '../protocol/ids.ts';
-import type { PresenceState } from '../protocol/presence.ts';
+import type { PresenceState, PresenceStatus } from '../protocol/presence.ts';
 import type { Database } from '../storage/database.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { listPresent, loadPresence, type PresenceRow, upsertPresence } from '../storage/presence.ts';
@@ -22,6 +22,8 @@ export interface Presence extends AsyncDisposable {
   startSync(userId: UserId, state: PresenceState): Promise<Disposable>;
   /** What a user says of themselves. */
   set(userId: UserId, status: { readonly state: PresenceState; readonly message: string | undefined }): Promise<void>;
+  /** What another server says of a user of its own. */
+  setRemote(userId: UserId, status: PresenceStatus): void;
   /** From memory, else the database; undefined for who never was there. */
   load(userId: UserId): Promise<PresenceRow | undefined>;
   /** From memory: those who are there, or were lately. */
@@ -49,7 +51,9 @@ export interface PresenceOptions {
 export const IDLE_AFTER_MS = 5 * 60_000;
 /** Longer than clients take from one sync to the next. */
 export const OFFLINE_AFTER_MS = 30_000;
-/** How exactly the two above are kept. */
+/** Other servers say it again now and then; of a server that has gone nobody is there for ever. */
+const REMOTE_OFFLINE_AFTER_MS = 30 * 60_000;
+/** How exactly these are kept. */
 export const SWEEP_INTERVAL_MS = 5_000;
 /** Changes of one moment reach their readers together. */
 const TELL_DELAY_MS = 50;
@@ -64,6 +68,8 @@ interface Known {
   serial: number;
   syncing: number;
   lastSyncAt: number;
+  /** A user of another server, which alone says when they are idle. */
+  isRemote?: boolean;
   /** Unavailable because nothing was done, and not because a client said so. */
   isIdle: boolean;
 }
@@ -128,6 +134,16 @@ class PresenceKeeper implements Presence {
   async set(userId: UserId, { state, message }: Parameters<Presence['set']>[1]): Promise<void> {
     const known = await this.#find(userId);
     this.#change(known, { state, statusMessage: message, lastActiveAt: this.#options.clock.now() });
+  }
+
+  setRemote(userId: UserId, { state, statusMessage, lastActiveAt }: PresenceStatus): void {
+    const before: PresenceRow = { userId, state: 'offline', statusMessage: undefined, lastActiveAt };
+    const known = this.#present.get(userId) ??
+      this.#away.get(userId) ?? { row: before, serial: 0, syncing: 0, lastSyncAt: 0, isIdle: false };
+    known.isRemote = true;
+    // As if they had synced until then.
+    known.lastSyncAt = this.#options.clock.now() + REMOTE_OFFLINE_AFTER_MS - OFFLINE_AFTER_MS;
+    this.#change(known, { state, statusMessage, lastActiveAt });
   }
 
   /** The user did something. */
@@ -257,7 +273,7 @@ class PresenceKeeper implements Presence {
       const { row, syncing, lastSyncAt } = known;
       const isGone = syncing === 0 && now - Math.max(lastSyncAt, row.lastActiveAt) > OFFLINE_AFTER_MS;
       if (isGone) this.#change(known, { state: 'offline' });
-      else if (row.state === 'online' && now - row.lastActiveAt > IDLE_AFTER_MS) {
+      else if (known.isRemote !== true && row.state === 'online' && now - row.lastActiveAt > IDLE_AFTER_MS) {
         this.#change(known, { state: 'unavailable' });
         known.isIdle = true;
       }

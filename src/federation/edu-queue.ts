@@ -1,6 +1,6 @@
 /**
- * The ephemeral part of what waits for a server: who types, how far users have read. The newest state of each counts, so it
- * never grows beyond who is active; nothing of it survives an outage, and it makes way for events.
+ * The ephemeral part of what waits for a server: who types, how far users have read, who is there. The newest state of each counts, so it
+ * never grows beyond who is active; nothing of it survives an outage, it makes way for events, and presence for all else.
  *
  * https://spec.matrix.org/v1.19/server-server-api/#edus
  */
@@ -24,6 +24,14 @@ export interface ReadReceipt {
 
 /** Of each kind for one server; beyond this the oldest are forgotten, and the next change heals it. */
 const MAX_WAITING = 500;
+export interface PresenceChange {
+  readonly userId: UserId;
+  /** As events of presence have it. */
+  readonly content: JsonObject;
+}
+
+/** Users in one presence EDU: at most 30 KiB. */
+const MAX_USERS_PER_EDU = 20;
 /** Users in one receipt EDU: some 20 KiB. */
 const MAX_RECEIPTS_PER_EDU = 100;
 
@@ -31,8 +39,14 @@ export class EduQueue {
   readonly #typing = new Map<string, TypingChange>();
   readonly #receipts = new Map<string, ReadReceipt>();
 
+  readonly #presence = new Map<UserId, PresenceChange>();
+
   get isEmpty(): boolean {
-    return this.#typing.size === 0 && this.#receipts.size === 0;
+    return this.#typing.size === 0 && this.#receipts.size === 0 && this.#presence.size === 0;
+  }
+
+  addPresence(change: PresenceChange): void {
+    put(this.#presence, change.userId, change);
   }
 
   addTyping(change: TypingChange): void {
@@ -46,6 +60,7 @@ export class EduQueue {
   clear(): void {
     this.#typing.clear();
     this.#receipts.clear();
+    this.#presence.clear();
   }
 
   /** Takes out as many EDUs as that. */
@@ -57,7 +72,17 @@ export class EduQueue {
       this.#typing.delete(key);
       edus.push({ edu_type: 'm.typing', content: { room_id: roomId, user_id: userId, typing: isTyping } });
     }
+    while (edus.length < limit && this.#presence.size > 0) edus.push(this.#takePresence());
     return edus;
+  }
+
+  #takePresence(): JsonObject {
+    const push = [...this.#presence.values()].slice(0, MAX_USERS_PER_EDU);
+    for (const { userId } of push) this.#presence.delete(userId);
+    return {
+      edu_type: 'm.presence',
+      content: { push: push.map(({ userId, content }) => ({ user_id: userId, ...content })) },
+    };
   }
 
   /** One EDU holds one receipt of each user in each room; those for other threads go into the next. */

@@ -6,6 +6,7 @@
  *
  * Invite events reach their server by the invite API, which carries what it needs to understand them.
  */
+import { createRoomAcls } from '../engine/room-acls.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { parseUserId, type RoomId, type ServerName, serverNameOf } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
@@ -56,6 +57,7 @@ const POSITIONS_PER_PAGE = 2_000;
 
 export function createFanOut(options: FanOutOptions): FanOut {
   const { database, serverName } = options;
+  const isAllowed = createRoomAcls();
   let position = options.position;
   /** What is known to be committed. */
   let committed = options.position;
@@ -93,6 +95,9 @@ export function createFanOut(options: FanOutOptions): FanOut {
       // Who sent us an event to be sent on has it.
       const sender = parseUserId(pdu.sender);
       if (sender !== undefined) targets.delete(serverNameOf(sender));
+      // Whom the room keeps out learns of it no more than that.
+      const isKeptOut = (target: ServerName): boolean => snapshot !== undefined && !isAllowed(snapshot, target);
+      if (pdu.type !== 'm.room.server_acl') for (const target of targets) if (isKeptOut(target)) targets.delete(target);
       const text = targets.size === 0 ? undefined : encodePdu(pdu);
       if (text === undefined) continue;
       for (const target of targets) {

@@ -6,10 +6,12 @@
  */
 import type { RoomAcls } from '../engine/room-acls.ts';
 import type { RoomEngine } from '../engine/types.ts';
+import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { parseRoomId, parseUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
+import type { PresenceStatus } from '../protocol/presence.ts';
 
 export interface RemoteReceipt {
   readonly roomId: RoomId;
@@ -19,7 +21,13 @@ export interface RemoteReceipt {
 }
 
 /** Who takes in what; a `MatrixError` of theirs means that the EDU was not right. */
+export interface RemotePresence extends PresenceStatus {
+  readonly userId: UserId;
+}
+
 export interface EduPorts {
+  /** Of users of the server that says so; whether they are in a room with ours is for the port to find out. */
+  setPresence(statuses: readonly RemotePresence[]): Promise<void>;
   setTyping(roomId: RoomId, userId: UserId, isTyping: boolean): void;
   moveReceipt(receipt: RemoteReceipt): Promise<void>;
   /** Something of ours failed: the EDU is lost, the others go on. */
@@ -29,7 +37,12 @@ export interface EduPorts {
 /** Receipts of one EDU: what a server may have gathered for a room or two. */
 const MAX_RECEIPTS = 1_000;
 
+/** Users of one presence EDU. */
+const MAX_STATUSES = 500;
+const MAX_STATUS_MESSAGE = 1_000;
+
 export interface EduParts {
+  readonly clock: Pick<Clock, 'now'>;
   readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
   readonly ports: EduPorts;
   readonly isAllowed: RoomAcls;
@@ -58,6 +71,8 @@ async function dispatch(parts: EduParts, origin: ServerName, { type, content }: 
       return takeTyping(parts, origin, content);
     case 'm.receipt':
       return takeReceipts(parts, origin, content);
+    case 'm.presence':
+      return takePresence(parts, origin, content);
     default:
       return undefined;
   }
@@ -82,6 +97,29 @@ async function takeReceipts(parts: EduParts, origin: ServerName, content: JsonOb
       if (!(cause instanceof MatrixError)) throw cause;
     }
   }
+}
+
+async function takePresence({ ports, clock }: EduParts, origin: ServerName, content: JsonObject): Promise<void> {
+  const { push } = content;
+  const now = clock.now();
+  const statuses = (isJsonArray(push) ? push : []).slice(0, MAX_STATUSES).flatMap((value) => {
+    const status = isJsonObject(value) ? readStatus(value, now) : undefined;
+    return status === undefined || serverNameOf(status.userId) !== origin ? [] : [status];
+  });
+  if (statuses.length > 0) await ports.setPresence(statuses);
+}
+
+function readStatus(value: JsonObject, now: number): RemotePresence | undefined {
+  const { user_id: user, presence: state, status_msg: message, last_active_ago: ago } = value;
+  const userId = typeof user === 'string' ? parseUserId(user) : undefined;
+  if (userId === undefined || (state !== 'online' && state !== 'unavailable' && state !== 'offline')) return undefined;
+  const isText = typeof message === 'string' && !message.includes('\0');
+  return {
+    userId,
+    state,
+    statusMessage: isText ? message.slice(0, MAX_STATUS_MESSAGE).toWellFormed() : undefined,
+    lastActiveAt: typeof ago === 'number' && ago >= 0 ? Math.max(now - Math.floor(ago), 0) : now,
+  };
 }
 
 /** `{ room: { "m.read": { user: { event_ids: [id], data: { thread_id } } } } }` */

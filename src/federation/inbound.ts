@@ -26,6 +26,7 @@ import type { RoomVersion } from '../protocol/room-version.ts';
 import type { OddNumbers } from '../protocol/strict-json.ts';
 import type { Database } from '../storage/database.ts';
 import { deleteOldAnswers, insertInbound, listStagedRooms, loadInboundAnswer } from '../storage/inbound.ts';
+import { readDeviceEdus, storeDeviceEdus } from './device-edus.ts';
 import { dispatchEdus, type EduPorts } from './inbound-edus.ts';
 import type { RemoteJoins } from './remote-join.ts';
 import { createStagedWork } from './staged-work.ts';
@@ -56,6 +57,7 @@ export interface Inbound extends AsyncDisposable {
 }
 
 export interface InboundOptions {
+  readonly serverName: ServerName;
   readonly database: Database;
   readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadSnapshots'>;
   readonly receiver: Receiver;
@@ -87,18 +89,22 @@ export function createInbound(options: InboundOptions): Inbound {
     const answer = { pdus: Object.fromEntries(judged.map(({ eventId, error }) => [eventId, error ? { error } : {}])) };
     const staged = judged.filter(({ error }) => error === undefined);
     const now = clock.now();
+    const deviceEdus = readDeviceEdus({ origin, serverName: options.serverName }, edus);
     await database.transaction((tx) =>
-      insertInbound(tx, {
-        origin,
-        txnId,
-        answer: JSON.stringify(answer),
-        receivedAt: now,
-        pdus: staged.map(({ roomId, text }) => ({ roomId, pdu: text })),
-      }),
+      Promise.all([
+        insertInbound(tx, {
+          origin,
+          txnId,
+          answer: JSON.stringify(answer),
+          receivedAt: now,
+          pdus: staged.map(({ roomId, text }) => ({ roomId, pdu: text })),
+        }),
+        storeDeviceEdus(tx, deviceEdus, now),
+      ]),
     );
     for (const roomId of new Set(staged.map((one) => one.roomId))) rooms.wake(roomId);
     if (clock.monotonic() - cleanedAt > CLEANING_INTERVAL_MS) await forgetOldAnswers();
-    await dispatchEdus({ engine: options.engine, ports: options.edus, isAllowed }, origin, edus);
+    await dispatchEdus({ engine: options.engine, ports: options.edus, isAllowed, clock }, origin, edus);
     return answer;
   }
 

@@ -3,9 +3,11 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import { createEvent } from '../../src/protocol/event.ts';
-import type { Event, JsonObject, Pdu } from '../../src/protocol/pdu.ts';
+import { isJsonObject } from '../../src/protocol/json-value.ts';
+import type { Event, JsonObject, JsonValue, Pdu } from '../../src/protocol/pdu.ts';
 import { signRequest } from '../../src/protocol/request-signing.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
@@ -20,10 +22,12 @@ import {
 import { at, entriesAt, listAt, textAt } from '../support/json.ts';
 import {
   type JoinAnswer,
+  ScriptedError,
   type ScriptedResident,
   startScriptedResident,
   type TemplateAnswer,
 } from '../support/scripted-resident.ts';
+import { spoil, spoilings } from '../support/spoil.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();
@@ -256,6 +260,88 @@ describe('A3, A20: of an answer with bad events the others are taken', () => {
     assert.ok(!found.includes('m.room.power_levels '));
   });
 });
+
+describe('what the client hears', () => {
+  const refusals: readonly (readonly [number, JsonObject, number, string])[] = [
+    [403, { errcode: 'M_FORBIDDEN' }, 403, 'M_FORBIDDEN'],
+    [404, { errcode: 'M_NOT_FOUND' }, 404, 'M_NOT_FOUND'],
+    [400, { errcode: 'M_UNABLE_TO_AUTHORISE_JOIN' }, 400, 'M_UNABLE_TO_AUTHORISE_JOIN'],
+    [400, { errcode: 'M_UNABLE_TO_GRANT_JOIN' }, 400, 'M_UNABLE_TO_GRANT_JOIN'],
+    [400, { errcode: 'M_INVALID_PARAM' }, 502, 'M_UNKNOWN'],
+    [400, { errcode: 'M_MISSING_PARAM' }, 502, 'M_UNKNOWN'],
+    [429, { errcode: 'M_LIMIT_EXCEEDED' }, 502, 'M_UNKNOWN'],
+    [500, { errcode: 'M_UNKNOWN' }, 502, 'M_UNKNOWN'],
+  ];
+  for (const [status, answered, told, errcode] of refusals) {
+    test(`${status} ${String(answered['errcode'])} is ${told} ${errcode}`, async () => {
+      await using resident = await startScriptedResident(authority);
+      resident.template = () => new ScriptedError(status, answered);
+      const { status: heard, body } = await join(resident);
+      assert.deepEqual([heard, at(body, 'errcode')], [told, errcode]);
+    });
+  }
+
+  test('the version of a room that we do not support', async () => {
+    await using resident = await startScriptedResident(authority);
+    const error = { errcode: 'M_INCOMPATIBLE_ROOM_VERSION', room_version: 'future' };
+    resident.template = () => new ScriptedError(400, error);
+    const { status, body } = await join(resident);
+    assert.deepEqual([status, at(body, 'errcode'), at(body, 'room_version')], [400, error.errcode, 'future']);
+  });
+
+  test('three servers that refuse are believed, and the fourth is not asked', async () => {
+    await using resident = await startScriptedResident(authority);
+    await using stack = new AsyncDisposableStack();
+    const refusing: ScriptedResident[] = [];
+    for (let index = 0; index < 3; index++) refusing.push(stack.use(await startScriptedResident(authority)));
+    for (const one of refusing) one.template = () => new ScriptedError(403, { errcode: 'M_FORBIDDEN' });
+    const via = [...refusing, resident].map(({ server }) => `via=${encodeURIComponent(server.serverName)}`).join('&');
+    const path = `/join/${encodeURIComponent(resident.room.roomId)}?${via}`;
+    const { status, body } = await alice.call('POST', path, {});
+    assert.deepEqual([status, at(body, 'errcode')], [403, 'M_FORBIDDEN']);
+    assert.deepEqual(resident.server.requests, []);
+  });
+});
+
+test('a server that knows the first version of the API only', async () => {
+  await using resident = await startScriptedResident(authority);
+  resident.isOld = true;
+  assert.equal((await join(resident)).status, 200);
+  assert.ok((await stateOf(resident)).includes('m.room.name '));
+});
+
+describe('an answer that is spoiled anywhere', () => {
+  const KNOWN = new Set([200, 403, 404, 502]);
+
+  test('in its template', async () => {
+    await fc.assert(
+      fc.asyncProperty(spoilings, async (spoiling) => {
+        await using resident = await startScriptedResident(authority);
+        resident.template = (answer) => asObject(spoil(answer, spoiling));
+        const { status } = await join(resident);
+        assert.ok(KNOWN.has(status), String(status));
+        if (status !== 200) assert.equal(await rowsOf(resident), 0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('in its state or what is around it', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(spoilings, { minLength: 1, maxLength: 3 }), async (all) => {
+        await using resident = await startScriptedResident(authority);
+        resident.answer = (answer) => asObject(all.reduce<JsonValue>(spoil, answer));
+        const { status } = await join(resident);
+        assert.ok(KNOWN.has(status), String(status));
+        if (status === 200) assert.ok((await stateOf(resident)).includes('m.room.create '));
+        else assert.equal(await rowsOf(resident), 0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+const asObject = (value: JsonValue): JsonObject => (isJsonObject(value) ? value : { value });
 
 describe('restricted rooms', () => {
   const joinRules = { join_rule: 'restricted', allow: [] };

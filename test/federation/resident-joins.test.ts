@@ -3,8 +3,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import { createEvent } from '../../src/protocol/event.ts';
+import { isJsonObject } from '../../src/protocol/json-value.ts';
 import type { JsonObject, Pdu } from '../../src/protocol/pdu.ts';
 import { signRequest } from '../../src/protocol/request-signing.ts';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
@@ -21,6 +23,7 @@ import {
   type TestHomeserver,
 } from '../support/federation.ts';
 import { at, entriesAt, listAt, textAt } from '../support/json.ts';
+import { spoil, spoilings } from '../support/spoil.ts';
 
 const stack = new AsyncDisposableStack();
 let authority: TestAuthority;
@@ -282,6 +285,36 @@ describe('what is no join', () => {
     assert.equal(await membershipOf(room), undefined);
   });
 });
+
+test('whatever a join is spoiled by, the answer is no fault of ours, and nobody joins by it', async () => {
+  const room = await createRoom({ room_version: '10' });
+  const { pdu, version } = await joinOf(room);
+  const { eventId } = createEvent(pdu, versionOf(version));
+  // One signature too many makes no other event of it.
+  const hashed = ({ signatures: _signatures, unsigned: _unsigned, ...rest }: JsonObject): string =>
+    JSON.stringify(rest);
+  await fc.assert(
+    fc.asyncProperty(spoilings, async (spoiling) => {
+      const spoiled = spoil(pdu, spoiling);
+      fc.pre(isJsonObject(spoiled) && hashed(spoiled) !== hashed(pdu) && hasCanonicalForm(spoiled));
+      const { status } = await sendJoin(isJsonObject(spoiled) ? spoiled : {}, version, { eventId, room });
+      assert.ok([400, 403, 413].includes(status), String(status));
+      assert.equal(await membershipOf(room), undefined);
+    }),
+    { numRuns: 150 },
+  );
+  assert.equal((await sendJoin(pdu, version)).status, 200, 'the right one is let in');
+});
+
+/** What has none cannot be signed, as every request of a server is. */
+function hasCanonicalForm(value: JsonObject): boolean {
+  try {
+    encodeCanonicalJson(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 describe('restricted rooms', () => {
   const restrictedTo = (allowed: string) => ({

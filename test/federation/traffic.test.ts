@@ -72,6 +72,7 @@ test('events, typing and receipts arrive signed', async () => {
       ...federation,
       engine: engine.engine,
       typing,
+      presenceParts: undefined,
       hub,
       committer,
       random: secureRandom,

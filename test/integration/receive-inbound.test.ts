@@ -39,6 +39,7 @@ async function createScene(at: TestEngine): Promise<Scene> {
   const receipts: RemoteReceipt[] = [];
   const edus = {
     setTyping: (_roomId: RoomId, userId: string, isTyping: boolean) => typing.push(`${userId} ${isTyping}`),
+    setPresence: async () => undefined,
     moveReceipt: async (receipt: RemoteReceipt) => {
       receipts.push(receipt);
     },
@@ -52,6 +53,7 @@ async function createScene(at: TestEngine): Promise<Scene> {
     receipts,
     inbound: (other = receiver) =>
       createInbound({
+        serverName: at.serverName,
         database: db.database,
         engine,
         receiver: other,

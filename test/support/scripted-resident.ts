@@ -17,10 +17,22 @@ export interface ScriptedResident extends AsyncDisposable {
   readonly room: RemoteRoom;
   /** What `/send_join` was given, in order. */
   readonly joins: JsonObject[];
-  /** Changes what `/make_join` answers; a number is a status without a body. */
-  template: (answer: TemplateAnswer) => JsonObject | number;
+  /** Changes what `/make_join` answers; a number is a status without a body, an error is answered with its errcode. */
+  template: (answer: TemplateAnswer) => JsonObject | number | ScriptedError;
   /** Changes what `/send_join` answers; text is sent as it is. */
   answer: (answer: JoinAnswer) => JsonObject | string | number | Promise<JoinAnswer>;
+  /** Whether it knows the first version of `/send_join` only. */
+  isOld: boolean;
+}
+
+export class ScriptedError {
+  readonly status: number;
+  readonly body: JsonObject;
+
+  constructor(status: number, body: JsonObject) {
+    this.status = status;
+    this.body = body;
+  }
 }
 
 export interface TemplateAnswer extends JsonObject {
@@ -68,6 +80,7 @@ export async function startScriptedResident(
     joins: [],
     template: (answer) => answer,
     answer: (answer) => answer,
+    isOld: false,
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
   server.handle = (request, response) => {
@@ -80,7 +93,9 @@ async function handle(resident: ScriptedResident, request: IncomingMessage, resp
   const body = (await request.toArray()).join('');
   const answer = await answerTo(resident, request.url ?? '', body === '' ? {} : JSON.parse(body));
   if (typeof answer === 'number') response.writeHead(answer).end();
-  else {
+  else if (answer instanceof ScriptedError) {
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer.body));
+  } else {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
   }
@@ -90,7 +105,7 @@ async function answerTo(
   resident: ScriptedResident,
   url: string,
   body: JsonObject,
-): Promise<JsonObject | string | number> {
+): Promise<JsonObject | string | number | ScriptedError> {
   const { server, room } = resident;
   const [path = ''] = url.split('?');
   const last = decodeURIComponent(path.split('/').at(-1) ?? '');
@@ -102,7 +117,8 @@ async function answerTo(
     const { hashes: _hashes, signatures: _signatures, ...event } = pdu;
     return resident.template({ room_version: room.version.id, event });
   }
-  if (path.includes('/v2/send_join/')) {
+  if (path.includes('/v2/send_join/') && resident.isOld) return 404;
+  if (path.includes('/send_join/')) {
     resident.joins.push(body);
     const state = [...room.stateAfter(room.newest).values()];
     const chain = authChainOf(
@@ -110,7 +126,8 @@ async function answerTo(
       (id) => room.events.get(id),
     );
     const authChain = [...chain].flatMap((id) => room.events.get(id)?.pdu ?? []);
-    return resident.answer({ state: state.map(({ pdu }) => pdu), auth_chain: authChain, event: body });
+    const answer = await resident.answer({ state: state.map(({ pdu }) => pdu), auth_chain: authChain, event: body });
+    return resident.isOld ? `[200, ${JSON.stringify(answer)}]` : answer;
   }
   return 404;
 }

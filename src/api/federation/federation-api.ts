@@ -4,6 +4,7 @@
 import type { Endpoint } from '../../http/endpoint.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
 import { backfillEndpoints } from './backfill.ts';
+import { type FederationDevicesOptions, federationDevicesEndpoints } from './devices.ts';
 import { eventsEndpoints, type ReadingEndpointsOptions } from './events.ts';
 import { type JoinEndpointsOptions, joinEndpoints } from './joins.ts';
 import { type KeyEndpointsOptions, keyEndpoints } from './keys.ts';
@@ -20,6 +21,7 @@ export interface FederationApiOptions
     SendEndpointsOptions,
     ReadingEndpointsOptions,
     FederationMediaOptions,
+    FederationDevicesOptions,
     JoinEndpointsOptions {
   readonly version: string;
   readonly database: Rooms['database'];
@@ -38,5 +40,6 @@ export function federationEndpoints(options: FederationApiOptions): readonly End
     ...federationSpacesEndpoints(options),
     ...federationPublicRoomsEndpoints(options),
     ...federationMediaEndpoints(options),
+    ...federationDevicesEndpoints(options),
   ];
 }
