@@ -22,6 +22,7 @@ import { renderInvitedRoom, renderKnockedRoom } from './invited-rooms.ts';
 import { isNewlyJoined, type JoinedRoom, joinedTimeline, renderJoinedRooms } from './joined-rooms.ts';
 import type { LazySession } from './lazy-members.ts';
 import { type LeftRoom, leftTimeline, renderLeftRoom } from './left-rooms.ts';
+import { renderOutsideRooms } from './outside-rooms.ts';
 import { type PresenceParts, type PresenceWanted, renderPresence } from './presence.ts';
 import { type RoomTexts, renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
 import { loadTimelines, type Timeline } from './timelines.ts';
@@ -97,14 +98,22 @@ export async function buildRooms(
   const { session, formatPosition } = attempt;
   const breathe = createBreather(options.clock);
   const sections = { ...options, breathe, session, formatPosition, timelines, unreadCounts, upTo: changes.position };
+  const outside = renderOutsideRooms(context, changes.outside, formatPosition);
   return {
     gathered: { joined, timelines },
     join: await renderJoinedRooms(sections, context, joined),
-    invite: new Map(rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)])),
-    knock: new Map(rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)])),
+    invite: new Map([
+      ...rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)] as const),
+      ...outside.invite,
+    ]),
+    knock: new Map([
+      ...rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)] as const),
+      ...outside.knock,
+    ]),
     leave: new Map([
       ...(await renderLeft({ ...sections, accountData: changes.accountData }, context, rooms.left)),
       ...renderDeleted(context, changes.deletedRooms, formatPosition),
+      ...outside.leave,
     ]),
   };
 }

@@ -13,6 +13,7 @@ import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import { accountDataStream } from '../storage/account-data.ts';
+import { outsideStream } from '../storage/outside-memberships.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { receiptStream } from '../storage/receipts.ts';
 import { loadWriterPosition } from '../storage/rooms.ts';
@@ -230,6 +231,7 @@ function wake(waiters: Waiters, batch: CommittedBatch): void {
     else waiters.wakeRoom(row.roomId);
   }
   for (const { row } of batch.rowsOf(accountDataStream)) waiters.wakeUser(row.userId);
+  for (const { row } of batch.rowsOf(outsideStream)) waiters.wakeUser(row.userId);
 }
 
 function toWaitersRoom(snapshot: ReturnType<AnswerOptions['engine']['getSnapshot']>): WaitersRoom | undefined {

@@ -4,6 +4,7 @@
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import type { PresenceState } from '../protocol/presence.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
+import type { PlacedOutside } from '../storage/outside-memberships.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import type { SyncToken } from '../streams/sync-token.ts';
 import type { CompiledFilter } from './compiled-filter.ts';
@@ -81,4 +82,6 @@ export interface SyncChanges {
   readonly accountData: readonly AccountDataRow[];
   /** Rooms that the user was in and that are no more. */
   readonly deletedRooms: readonly RoomId[];
+  /** Memberships in rooms that this server is not in. */
+  readonly outside: readonly PlacedOutside[];
 }
