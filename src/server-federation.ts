@@ -45,10 +45,13 @@ import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
 import type { Random } from './lib/random.ts';
 import { parseServerName, type RoomId, type ServerName } from './protocol/ids.ts';
 import type { SigningKey } from './protocol/signing.ts';
+import { createElsewhere, type Elsewhere } from './rooms/elsewhere.ts';
+import { createResidentHandshakes, type ResidentHandshakes } from './rooms/resident-handshakes.ts';
 import { createResidentJoins, type ResidentJoins } from './rooms/resident-joins.ts';
 import { createResidentRooms } from './rooms/resident-room.ts';
 import type { Database } from './storage/database.ts';
 import { listRetiredKeys } from './storage/server-keys.ts';
+import type { Committer } from './streams/committer.ts';
 import type { Hub } from './streams/hub.ts';
 
 export interface FederationSettings {
@@ -164,6 +167,7 @@ export interface FederationRoomsOptions extends Federation {
   readonly engine: WritableRoomEngine;
   readonly hub: Hub;
   readonly writerId: number;
+  readonly committer: Pick<Committer, 'commit'>;
   readonly typing: Pick<Typing, 'start' | 'stop'>;
   readonly receipts: Receipts;
   readonly random: Random;
@@ -179,6 +183,8 @@ export interface FederationRooms extends AsyncDisposable {
   readonly peers: PeerReader;
   readonly remoteJoins: RemoteJoins;
   readonly residentJoins: ResidentJoins;
+  readonly residentHandshakes: ResidentHandshakes;
+  readonly elsewhere: Elsewhere;
 }
 
 /** Made after the features that what is received goes to; closed before the engine. */
@@ -199,14 +205,17 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   const receiver = createReceiver(shared);
   const importer = createRoomImporter(shared);
   const remoteJoins = createRemoteJoins({ ...options, importer, receiver });
+  const residence = { ...options, receiver, loadResidentRoom: createResidentRooms(options) };
+  const elsewhere = createElsewhere({ ...shared, receiver });
   const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
   stack.use(createForkHealer({ engine, hub: options.hub, serverName, onFailed }));
   const inbound = stack.use(
     createInbound({
       database,
       engine,
-      receiver,
+      receiver: elsewhere.endings.receiver,
       joins: remoteJoins,
+      loadOutsideVersions: elsewhere.endings.loadVersions,
       clock,
       logger,
       edus: {
@@ -229,7 +238,9 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       : {},
     peers: createPeerReader({ database, engine }),
     remoteJoins,
-    residentJoins: createResidentJoins({ ...options, receiver, loadResidentRoom: createResidentRooms(options) }),
+    residentJoins: createResidentJoins(residence),
+    residentHandshakes: createResidentHandshakes(residence),
+    elsewhere,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }

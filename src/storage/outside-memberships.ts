@@ -17,8 +17,9 @@ export interface OutsideMembership {
   readonly sender: UserId;
   /** The server that it came by. */
   readonly via: ServerName;
-  /** The membership event and its canonical JSON; undefined where nobody in the room could be told. */
-  readonly event: { readonly eventId: EventId; readonly pduText: string } | undefined;
+  readonly eventId: EventId;
+  /** The membership event as canonical JSON. */
+  readonly pduText: string;
   /** A JSON list of stripped state, the membership event included. */
   readonly strippedState: string;
 }
@@ -39,8 +40,8 @@ export const outsideStream: StreamTable<OutsideMembership> = {
         ${textArray(rows.map(({ row }) => row.version.id))}::text[],
         ${textArray(rows.map(({ row }) => row.sender))}::text[],
         ${textArray(rows.map(({ row }) => row.via))}::text[],
-        ${textArray(rows.map(({ row }) => row.event?.eventId ?? null))}::text[],
-        ${textArray(rows.map(({ row }) => row.event?.pduText ?? null))}::text[],
+        ${textArray(rows.map(({ row }) => row.eventId))}::text[],
+        ${textArray(rows.map(({ row }) => row.pduText))}::text[],
         ${textArray(rows.map(({ row }) => row.strippedState))}::text[],
         ${bigintArray(rows.map(({ writerId }) => writerId))}::bigint[],
         ${bigintArray(rows.map(({ position }) => position))}::bigint[])
@@ -63,8 +64,8 @@ interface Row {
   readonly room_version: string;
   readonly sender: UserId;
   readonly via: ServerName;
-  readonly event_id: EventId | null;
-  readonly pdu: string | null;
+  readonly event_id: EventId;
+  readonly pdu: string;
   readonly stripped_state: string;
   readonly position: number;
 }
@@ -72,7 +73,6 @@ interface Row {
 function toOutside(row: Row): readonly PlacedOutside[] {
   const version = getRoomVersion(row.room_version);
   if (version === undefined) return [];
-  const { event_id: eventId, pdu: pduText } = row;
   return [
     {
       userId: row.user_id,
@@ -81,37 +81,24 @@ function toOutside(row: Row): readonly PlacedOutside[] {
       version,
       sender: row.sender,
       via: row.via,
-      event: eventId === null || pduText === null ? undefined : { eventId, pduText },
+      eventId: row.event_id,
+      pduText: row.pdu,
       strippedState: row.stripped_state,
       position: row.position,
     },
   ];
 }
 
-export interface OutsideRange {
-  readonly after: number;
-  readonly upTo: number;
-}
-
 /** What changed for the user in (after, upTo]. */
 export async function listOutsideOfUser(
   tx: Transaction,
   userId: UserId,
-  { after, upTo }: OutsideRange,
+  { after, upTo }: { readonly after: number; readonly upTo: number },
 ): Promise<readonly PlacedOutside[]> {
   const rows = await tx.query(sql<Row>`
     select user_id, room_id, membership, room_version, sender, via, event_id, pdu, stripped_state, position
     from outside_memberships
     where user_id = ${userId} and position > ${after} and position <= ${upTo}
-    order by position`);
-  return rows.flatMap(toOutside);
-}
-
-/** Of all users in (after, upTo], for who reads the whole stream. */
-export async function listOutside(tx: Transaction, { after, upTo }: OutsideRange): Promise<readonly PlacedOutside[]> {
-  const rows = await tx.query(sql<Row>`
-    select user_id, room_id, membership, room_version, sender, via, event_id, pdu, stripped_state, position
-    from outside_memberships where position > ${after} and position <= ${upTo}
     order by position`);
   return rows.flatMap(toOutside);
 }
@@ -126,6 +113,18 @@ export async function loadOutside(tx: Transaction, { userId, roomId }: OutsideKe
     select user_id, room_id, membership, room_version, sender, via, event_id, pdu, stripped_state, position
     from outside_memberships where user_id = ${userId} and room_id = ${roomId}`);
   return rows.flatMap(toOutside)[0];
+}
+
+/** Of some users in one room. */
+export async function listOutsideOfRoom(
+  tx: Transaction,
+  roomId: RoomId,
+  userIds: readonly UserId[],
+): Promise<readonly PlacedOutside[]> {
+  const rows = await tx.query(sql<Row>`
+    select user_id, room_id, membership, room_version, sender, via, event_id, pdu, stripped_state, position
+    from outside_memberships where room_id = ${roomId} and user_id = any(${textArray(userIds)}::text[])`);
+  return rows.flatMap(toOutside);
 }
 
 /** The versions of those of the rooms that a user of ours is invited to or knocks on from outside. */

@@ -56,17 +56,17 @@ export function renderOutsideRooms(
   };
 }
 
-/** The event that ended it, where there is one: of the room nothing else is known. */
+/** The event that ended it: of the room nothing else is known. */
 function renderEnded({ useStateAfter }: SyncContext, room: PlacedOutside, prevBatch: string): string {
-  const events = room.event === undefined ? [] : [renderEvent(room, room.event)];
+  const events = [renderEvent(room)];
   return renderRoom({
     timeline: { events, limited: false, prevBatch },
     state: stateSection(useStateAfter, useStateAfter ? events : []),
   });
 }
 
-function renderEvent({ version, userId }: PlacedOutside, stored: NonNullable<PlacedOutside['event']>): string {
+function renderEvent({ version, userId, eventId, pduText }: PlacedOutside): string {
   // Our own text, whose format was checked when it was stored.
-  const event = createEventWithId(parseJsonText(stored.pduText) as Pdu, version, stored.eventId);
+  const event = createEventWithId(parseJsonText(pduText) as Pdu, version, eventId);
   return renderSyncStateText({ ...event, stateKey: userId });
 }

@@ -171,7 +171,7 @@ function changesIn(batch: CommittedBatch): readonly RecentChange[] {
 
 function sizeOf(change: RecentChange): number {
   if (change.kind === 'account_data') return change.row.content.length;
-  if (change.kind === 'outside') return change.row.strippedState.length + (change.row.event?.pduText.length ?? 0);
+  if (change.kind === 'outside') return change.row.strippedState.length + change.row.pduText.length;
   return 0;
 }
 

@@ -5,8 +5,11 @@ import type { Endpoint } from '../../http/endpoint.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
 import { backfillEndpoints } from './backfill.ts';
 import { eventsEndpoints, type ReadingEndpointsOptions } from './events.ts';
+import { type InviteEndpointsOptions, inviteEndpoints } from './invites.ts';
 import { type JoinEndpointsOptions, joinEndpoints } from './joins.ts';
 import { type KeyEndpointsOptions, keyEndpoints } from './keys.ts';
+import { type KnockEndpointsOptions, knockEndpoints } from './knocks.ts';
+import { type LeaveEndpointsOptions, leaveEndpoints } from './leaves.ts';
 import { type FederationMediaOptions, federationMediaEndpoints } from './media.ts';
 import { federationPublicRoomsEndpoints } from './public-rooms.ts';
 import { type QueryEndpointsOptions, queryEndpoints } from './query.ts';
@@ -20,7 +23,10 @@ export interface FederationApiOptions
     SendEndpointsOptions,
     ReadingEndpointsOptions,
     FederationMediaOptions,
-    JoinEndpointsOptions {
+    JoinEndpointsOptions,
+    InviteEndpointsOptions,
+    LeaveEndpointsOptions,
+    KnockEndpointsOptions {
   readonly version: string;
   readonly database: Rooms['database'];
   readonly loadServedHierarchy: Rooms['loadServedHierarchy'];
@@ -32,6 +38,9 @@ export function federationEndpoints(options: FederationApiOptions): readonly End
     ...keyEndpoints(options),
     ...sendEndpoints(options),
     ...joinEndpoints(options),
+    ...inviteEndpoints(options),
+    ...leaveEndpoints(options),
+    ...knockEndpoints(options),
     ...queryEndpoints(options),
     ...eventsEndpoints(options),
     ...backfillEndpoints(options),

@@ -10,9 +10,9 @@ create table outside_memberships (
   sender text collate "C" not null,
   -- The server that it came by, which knows the room.
   via text collate "C" not null,
-  -- The membership event; null where a user left and nobody in the room could be told.
-  event_id text collate "C",
-  pdu text,
+  -- The membership event.
+  event_id text collate "C" not null,
+  pdu text not null,
   -- What the room shows of itself: a JSON list of stripped state, the membership event included.
   stripped_state text not null,
   writer_id smallint not null,
