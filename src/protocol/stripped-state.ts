@@ -2,6 +2,9 @@
  * Stripped state: what a room shows of itself to somebody outside, as one server gives it to another. Bounded, and pruned to
  * the four fields that clients see; whatever else came with an entry is nobody's word.
  *
+ * NOTSPEC: of the create event clients also see when it was made, as MSC4311 has it, which clients may tell rooms of one
+ * name apart by.
+ *
  * https://spec.matrix.org/v1.19/client-server-api/#stripped-state
  */
 import { isJsonArray, isJsonObject } from './json-value.ts';
@@ -28,6 +31,7 @@ export interface StrippedEvent extends JsonObject {
   readonly state_key: string;
   readonly sender: string;
   readonly content: JsonObject;
+  readonly origin_server_ts?: number;
 }
 
 /** The entries that a list holds; undefined where it is no list, or has too many of them. Nothing at all is no entries. */
@@ -39,9 +43,11 @@ export function listStripped(value: JsonValue | undefined): readonly JsonValue[]
 /** The four fields of an entry; undefined where it is none. */
 export function toStripped(value: JsonValue): StrippedEvent | undefined {
   if (!isJsonObject(value)) return undefined;
-  const { type, state_key, sender, content } = value;
+  const { type, state_key, sender, content, origin_server_ts: madeAt } = value;
   const isState = typeof type === 'string' && typeof state_key === 'string' && typeof sender === 'string';
-  return isState && isJsonObject(content) ? { type, state_key, sender, content } : undefined;
+  if (!isState || !isJsonObject(content)) return undefined;
+  const showsAge = type === 'm.room.create' && typeof madeAt === 'number';
+  return { type, state_key, sender, content, ...(showsAge && { origin_server_ts: madeAt }) };
 }
 
 /**

@@ -47,9 +47,7 @@ async function readProven(
   if (!events.some(({ type, stateKey }) => type === 'm.room.create' && stateKey === '')) {
     throw invalid('the create event is missing');
   }
-  return events.flatMap(
-    ({ type, stateKey: state_key, sender, content }) => toStripped({ type, state_key, sender, content }) ?? [],
-  );
+  return events.flatMap(({ pdu }) => toStripped(pdu) ?? []);
 }
 
 /**

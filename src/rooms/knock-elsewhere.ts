@@ -9,7 +9,7 @@ import type { RoomEngine } from '../engine/types.ts';
 import type { RemoteHandshakes } from '../federation/remote-handshakes.ts';
 import { encodeCanonicalJson } from '../protocol/canonical-json.ts';
 import { createEvent } from '../protocol/event.ts';
-import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
+import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Actor } from './actor.ts';
 import { readKnockState } from './invite-state.ts';
@@ -35,7 +35,7 @@ export type KnockElsewhere = (actor: Actor, request: KnockRequest) => Promise<Ev
 
 export function createKnockElsewhere(options: KnockElsewhereOptions): KnockElsewhere {
   const { engine, standings, handshakes, verifier } = options;
-  return async ({ userId }, request) => {
+  const knock = async (userId: UserId, request: KnockRequest): Promise<EventId | undefined> => {
     const { roomId, content } = request;
     const snapshot = await engine.loadSnapshot(roomId);
     if (!standings.isElsewhere(snapshot)) return undefined;
@@ -57,8 +57,11 @@ export function createKnockElsewhere(options: KnockElsewhereOptions): KnockElsew
       pduText: encodeCanonicalJson(pdu),
       strippedState,
     } as const;
-    // The room may have answered already.
-    await standings.replace(roomId, [{ row, before }]);
+    await standings.write([row]);
     return eventId;
+  };
+  return async ({ userId }, request) => {
+    if (!standings.isElsewhere(await engine.loadSnapshot(request.roomId))) return undefined;
+    return standings.exclusive(request.roomId, () => knock(userId, request));
   };
 }

@@ -39,7 +39,7 @@ export type LeaveElsewhere = (actor: Pick<Actor, 'userId'>, request: LeaveReques
 
 export function createLeaveElsewhere(options: LeaveElsewhereOptions): LeaveElsewhere {
   const { engine, standings, handshakes, serverName } = options;
-  return async ({ userId }, { roomId, content }) => {
+  const leave = async (userId: UserId, { roomId, content }: LeaveRequest): Promise<EventId | undefined> => {
     const snapshot = await engine.loadSnapshot(roomId);
     if (!standings.isElsewhere(snapshot)) return undefined;
     const standing = await standings.load({ userId, roomId }, snapshot);
@@ -59,8 +59,12 @@ export function createLeaveElsewhere(options: LeaveElsewhereOptions): LeaveElsew
       pduText: encodeCanonicalJson(pdu),
       strippedState: '[]',
     } as const;
-    await standings.replace(roomId, [{ row, before: standing }]);
+    await standings.write([row]);
     return eventId;
+  };
+  return async ({ userId }, request) => {
+    if (!standings.isElsewhere(await engine.loadSnapshot(request.roomId))) return undefined;
+    return standings.exclusive(request.roomId, () => leave(userId, request));
   };
 }
 

@@ -8,7 +8,6 @@
 import { admitPdus, admitted } from '../engine/admit-pdus.ts';
 import type { PduVerifier } from '../engine/ports.ts';
 import type { Receiver } from '../engine/receive-pdu.ts';
-import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { encodeCanonicalJson } from '../protocol/canonical-json.ts';
 import { parseUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
@@ -17,7 +16,7 @@ import type { Event, JsonValue } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Database } from '../storage/database.ts';
 import { listOutsideOfRoom, listOutsideVersions, type OutsideMembership } from '../storage/outside-memberships.ts';
-import { type OutsideStandings, standingInside, standingOf } from './outside-standing.ts';
+import { type OutsideStandings, type Standing, standingInside, standingOf } from './outside-standing.ts';
 
 export interface OutsideEndingsOptions {
   readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
@@ -42,7 +41,9 @@ export function createOutsideEndings(options: OutsideEndingsOptions): OutsideEnd
     receiver: {
       async receive(roomId, from, receiving) {
         const snapshot = await engine.loadSnapshot(roomId);
-        if (standings.isElsewhere(snapshot)) await receiveOutside(options, { roomId, snapshot, ...from });
+        if (standings.isElsewhere(snapshot)) {
+          await standings.exclusive(roomId, () => receiveOutside(options, { roomId, ...from }));
+        }
         // Somebody of ours may have come in just now.
         return receiver.receive(roomId, from, receiving);
       },
@@ -52,31 +53,36 @@ export function createOutsideEndings(options: OutsideEndingsOptions): OutsideEnd
 
 interface Received {
   readonly roomId: RoomId;
-  readonly snapshot: RoomSnapshot | undefined;
   readonly origin: ServerName;
   readonly pdus: readonly JsonValue[];
 }
 
 async function receiveOutside(options: OutsideEndingsOptions, received: Received): Promise<void> {
-  const { database, verifier, standings, serverName } = options;
-  const { roomId, snapshot, origin } = received;
+  const { engine, database, verifier, standings, serverName } = options;
+  const { roomId, origin } = received;
   const concerning = received.pdus.filter((pdu) => endedUser(pdu, serverName) !== undefined);
   if (concerning.length === 0) return;
+  const snapshot = await engine.loadSnapshot(roomId);
+  if (!standings.isElsewhere(snapshot)) return;
   const userIds = concerning.flatMap((pdu) => endedUser(pdu, serverName) ?? []);
   const rows = new Map((await listOutsideOfRoom(database, roomId, userIds)).map((row) => [row.userId, row]));
   const version = snapshot?.version ?? [...rows.values()][0]?.version;
   if (version === undefined) return;
   const events = admitted(await admitPdus(verifier, { roomId, version }, concerning)).map(({ event }) => event);
-  const changes = events.flatMap((event) => {
+  const ended = events.flatMap((event) => {
     const userId = endedUser(event.pdu, serverName);
     if (userId === undefined) return [];
     const row = rows.get(userId);
     const before = row === undefined ? standingInside(snapshot, userId) : standingOf(row);
-    const isPending = before?.membership === 'invite' || before?.membership === 'knock';
-    if (!isPending || !event.authEvents.includes(before.eventId)) return [];
-    return [{ row: toEnded(event, { userId, version, via: origin }), before }];
+    return before !== undefined && ends(event, before) ? [toEnded(event, { userId, version, via: origin })] : [];
   });
-  await standings.replace(roomId, changes);
+  await standings.write(ended);
+}
+
+/** An invite is taken back by the inviter; who may turn a knock away, only the room could say. */
+function ends(event: Event, { membership, sender, eventId }: Standing): boolean {
+  const mayEnd = membership === 'knock' || (membership === 'invite' && event.sender === sender);
+  return mayEnd && event.authEvents.includes(eventId);
 }
 
 /** The user of ours whom the event takes out of the room or keeps out of it. */

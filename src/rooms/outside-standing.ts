@@ -2,7 +2,8 @@
  * How users of ours stand to rooms that this server is not in: invited, knocking, or no more. Mostly that was heard of from
  * outside; of a room that all others of ours have left, the last state that was seen tells it too.
  *
- * Invariant: what takes the place of a standing does so only if that is still how the user stands.
+ * Invariant: whoever changes a standing has read it, and asked other servers, in one exclusive piece of work; so what other
+ * servers send meanwhile is judged by how the user stands afterwards.
  */
 import { createLocalMembers } from '../engine/local-members.ts';
 import { membershipIn, type RoomSnapshot } from '../engine/room-snapshot.ts';
@@ -16,7 +17,6 @@ import type { Pdu } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Database } from '../storage/database.ts';
 import {
-  listOutsideOfRoom,
   loadOutside,
   type OutsideKey,
   type OutsideMembership,
@@ -27,6 +27,7 @@ import type { Committer, Fact } from '../streams/committer.ts';
 
 export interface Standing {
   readonly membership: OutsideMembership['membership'];
+  readonly sender: UserId;
   readonly version: RoomVersion;
   readonly eventId: EventId;
   /** Only in rooms of versions 1 and 2. */
@@ -34,8 +35,6 @@ export interface Standing {
   readonly depth: number;
   /** Servers that know the room. */
   readonly servers: readonly ServerName[];
-  /** Where it stands in the stream of memberships outside; 0 where the room's own state tells it. */
-  readonly position: number;
 }
 
 export interface OutsideStandings {
@@ -43,13 +42,9 @@ export interface OutsideStandings {
   isElsewhere(snapshot: RoomSnapshot | undefined): boolean;
   /** Undefined where nothing is known of the user. */
   load(key: OutsideKey, snapshot: RoomSnapshot | undefined): Promise<Standing | undefined>;
-  /** Writes of these changes in one room those whose users still stand as they did before. */
-  replace(roomId: RoomId, changes: readonly StandingChange[]): Promise<void>;
-}
-
-export interface StandingChange {
-  readonly row: OutsideMembership;
-  readonly before: Pick<Standing, 'position'> | undefined;
+  /** Nothing else of the room comes in while the work goes on: not even what its servers send. */
+  exclusive<T>(roomId: RoomId, work: () => Promise<T>): Promise<T>;
+  write(rows: readonly OutsideMembership[]): Promise<void>;
 }
 
 export interface OutsideStandingsOptions {
@@ -70,31 +65,26 @@ export function createOutsideStandings(options: OutsideStandingsOptions): Outsid
       const row = await loadOutside(database, key);
       return row === undefined ? standingInside(snapshot, key.userId) : standingOf(row);
     },
-    replace: (roomId, changes) =>
-      options.receiving.run(roomId, async () => {
-        const userIds = changes.map(({ row }) => row.userId);
-        const now = new Map((await listOutsideOfRoom(database, roomId, userIds)).map((row) => [row.userId, row]));
-        const still = changes.filter(
-          ({ row, before }) => (now.get(row.userId)?.position ?? 0) === (before?.position ?? 0),
-        );
-        const facts = still.map(({ row }) => ({ table: outsideStream, row }) as Fact);
-        if (facts.length > 0) await committer.commit({ facts });
-      }),
+    exclusive: (roomId, work) => options.receiving.run(roomId, work),
+    async write(rows) {
+      const facts = rows.map((row) => ({ table: outsideStream, row }) as Fact);
+      if (facts.length > 0) await committer.commit({ facts });
+    },
   };
 }
 
 export function standingOf(row: PlacedOutside): Standing {
-  const { membership, version, eventId, sender, via, position } = row;
+  const { membership, version, eventId, sender, via } = row;
   // Our own text, whose format was checked when it was stored.
   const pdu = parseJsonText(row.pduText) as Pdu;
   return {
     membership,
+    sender,
     version,
     eventId,
     referenceHash: version.eventIds === 'server' ? referenceHash(pdu, version) : undefined,
     depth: pdu.depth,
     servers: [...new Set([via, serverNameOf(sender)])],
-    position,
   };
 }
 
@@ -106,11 +96,11 @@ export function standingInside(snapshot: RoomSnapshot | undefined, userId: UserI
   }
   return {
     membership,
+    sender: entry.sender,
     version: snapshot.version,
     eventId: entry.eventId,
     referenceHash: entry.referenceHash,
     depth: snapshot.parts.depth,
     servers: [...new Set([serverNameOf(entry.sender), ...serversIn(snapshot)])],
-    position: 0,
   };
 }

@@ -27,6 +27,7 @@ import {
   serverNameOf,
   type UserId,
 } from '../protocol/ids.ts';
+import { isJsonArray } from '../protocol/json-value.ts';
 import type { Event, JsonValue, Pdu } from '../protocol/pdu.ts';
 import { checkPduFormat } from '../protocol/pdu-format.ts';
 import { redactPdu } from '../protocol/redaction.ts';
@@ -142,10 +143,11 @@ function rebuild(pdu: Pdu, origin: ServerName): Pdu {
     depth: pdu.depth,
     ...(event_id !== undefined && { event_id }),
     hashes: { sha256: pdu.hashes.sha256 },
-    // Servers of old put their name there, and hashed it.
+    // Fields of old, which some servers still write and hash.
     ...(pdu['origin'] === origin && { origin }),
     origin_server_ts: pdu.origin_server_ts,
     prev_events: pdu.prev_events,
+    ...(isEmptyList(pdu['prev_state']) && { prev_state: [] }),
     ...(room_id !== undefined && { room_id }),
     sender: pdu.sender,
     signatures: { [origin]: own },
@@ -154,6 +156,10 @@ function rebuild(pdu: Pdu, origin: ServerName): Pdu {
   };
   if (!hasValidContentHash(rebuilt)) throw invalid('its content is not what was hashed');
   return rebuilt;
+}
+
+function isEmptyList(value: JsonValue | undefined): boolean {
+  return isJsonArray(value) && value.length === 0;
 }
 
 /** Also where the invite is one that others need not find signed by its sender's server. */
