@@ -6,6 +6,7 @@ import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import { getRoomVersion, type RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from './database.ts';
 import { bigintArray, sql, textArray } from './sql.ts';
+import type { StreamRange } from './stream-events.ts';
 import type { Positioned, StreamTable } from './stream-table.ts';
 
 export interface OutsideMembership {
@@ -93,12 +94,21 @@ function toOutside(row: Row): readonly PlacedOutside[] {
 export async function listOutsideOfUser(
   tx: Transaction,
   userId: UserId,
-  { after, upTo }: { readonly after: number; readonly upTo: number },
+  { after, upTo }: StreamRange,
 ): Promise<readonly PlacedOutside[]> {
   const rows = await tx.query(sql<Row>`
     select user_id, room_id, membership, room_version, sender, via, event_id, pdu, stripped_state, position
     from outside_memberships
     where user_id = ${userId} and position > ${after} and position <= ${upTo}
+    order by position`);
+  return rows.flatMap(toOutside);
+}
+
+/** Of all users in (after, upTo], for who reads the whole stream. */
+export async function listOutside(tx: Transaction, { after, upTo }: StreamRange): Promise<readonly PlacedOutside[]> {
+  const rows = await tx.query(sql<Row>`
+    select user_id, room_id, membership, room_version, sender, via, event_id, pdu, stripped_state, position
+    from outside_memberships where position > ${after} and position <= ${upTo}
     order by position`);
   return rows.flatMap(toOutside);
 }
@@ -142,6 +152,20 @@ export async function listOutsideVersions(
       return version === undefined ? [] : [[room_id, version]];
     }),
   );
+}
+
+/** Invites from outside that notify the user, after a position, oldest first. */
+export async function listNotifyingInvites(
+  tx: Transaction,
+  { userId, after, limit }: { readonly userId: UserId; readonly after: number; readonly limit: number },
+): Promise<readonly (PlacedOutside & { readonly tweaks: string | undefined })[]> {
+  const rows = await tx.query(sql<Row & { tweaks: string | null }>`
+    select o.user_id, o.room_id, o.membership, o.room_version, o.sender, o.via, o.event_id, o.pdu, o.stripped_state,
+      o.position, x.tweaks
+    from outside_memberships o join notification_exceptions x using (user_id, room_id, position)
+    where o.user_id = ${userId} and o.membership = 'invite' and o.position > ${after} and x.notify
+    order by o.position limit ${limit}`);
+  return rows.flatMap((row) => toOutside(row).map((outside) => ({ ...outside, tweaks: row.tweaks ?? undefined })));
 }
 
 /** How many invites by users of a server a user has not answered. */

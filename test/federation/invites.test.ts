@@ -2,6 +2,8 @@
  * Invites between whole servers of ours, and how they end: accepted, rejected, taken back.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
 import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
@@ -19,7 +21,8 @@ let carol: TestClient;
 
 before(async () => {
   authority = stack.use(await createTestAuthority());
-  [here, there] = await Promise.all([startHomeserver({ authority }), startHomeserver({ authority })]);
+  const config = { push: { allow_http: true, allowed_networks: ['127.0.0.0/8'] } };
+  [here, there] = await Promise.all([startHomeserver({ authority }), startHomeserver({ authority, config })]);
   stack.use(here);
   stack.use(there);
   alice = await here.register('alice');
@@ -237,6 +240,46 @@ test('invites by somebody whom the user ignores are not shown', async () => {
   const shown = await createRoom(alice, { invite: [heidi.userId] });
   const synced = await sync(heidi);
   assert.deepEqual([sectionsOf(synced, room), sectionsOf(synced, shown)], [[], ['invite']]);
+});
+
+test('an invite is pushed to devices that do not sync, also after a restart', async () => {
+  const judy = await there.register('judy');
+  const pushed: unknown[] = [];
+  const gateway = createServer(async (request, response) => {
+    pushed.push(at(JSON.parse((await request.toArray()).join('')), 'notification'));
+    response.end('{"rejected":[]}');
+  });
+  gateway.listen(0, '127.0.0.1');
+  await once(gateway, 'listening');
+  try {
+    const address = gateway.address();
+    const port = typeof address === 'object' ? address?.port : 0;
+    await judy.ok('POST', '/pushers/set', {
+      kind: 'http',
+      app_id: 'app',
+      pushkey: 'key',
+      app_display_name: 'App',
+      device_display_name: 'Phone',
+      lang: 'en',
+      data: { url: `http://127.0.0.1:${port}/_matrix/push/v1/notify` },
+    });
+    const room = await createRoom(alice, { invite: [judy.userId], name: 'Garden' });
+    await until(async () => pushed.length === 1);
+    assert.deepEqual(
+      ['room_id', 'room_name', 'type', 'user_is_target', 'sender', 'prio'].map((key) => at(pushed[0], key)),
+      [room, 'Garden', 'm.room.member', true, alice.userId, 'high'],
+    );
+    await there.stop();
+    await there.start();
+    await createRoom(alice, { invite: [judy.userId], name: 'Cellar' });
+    await until(async () => pushed.length > 1);
+    assert.deepEqual(
+      pushed.map((one) => at(one, 'room_name')),
+      ['Garden', 'Cellar'],
+    );
+  } finally {
+    gateway.close();
+  }
 });
 
 test('a room that does not federate takes no users of other servers', async () => {
