@@ -49,6 +49,7 @@ import { createElsewhere, type Elsewhere } from './rooms/elsewhere.ts';
 import { createResidentHandshakes, type ResidentHandshakes } from './rooms/resident-handshakes.ts';
 import { createResidentJoins, type ResidentJoins } from './rooms/resident-joins.ts';
 import { createResidentRooms } from './rooms/resident-room.ts';
+import { createThirdPartyInvites, type ThirdPartyInvites } from './rooms/third-party-invites.ts';
 import type { Database } from './storage/database.ts';
 import { listRetiredKeys } from './storage/server-keys.ts';
 import type { Committer } from './streams/committer.ts';
@@ -185,6 +186,7 @@ export interface FederationRooms extends AsyncDisposable {
   readonly residentJoins: ResidentJoins;
   readonly residentHandshakes: ResidentHandshakes;
   readonly elsewhere: Elsewhere;
+  readonly thirdPartyInvites: ThirdPartyInvites;
 }
 
 /** Made after the features that what is received goes to; closed before the engine. */
@@ -241,6 +243,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
     residentJoins: createResidentJoins(residence),
     residentHandshakes: createResidentHandshakes(residence),
     elsewhere,
+    thirdPartyInvites: createThirdPartyInvites({ ...residence, inviteElsewhere: elsewhere.memberships }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }

@@ -15,6 +15,7 @@ import { federationPublicRoomsEndpoints } from './public-rooms.ts';
 import { type QueryEndpointsOptions, queryEndpoints } from './query.ts';
 import { type SendEndpointsOptions, sendEndpoints } from './send.ts';
 import { federationSpacesEndpoints } from './spaces.ts';
+import { type ThirdPartyInviteEndpointsOptions, thirdPartyInviteEndpoints } from './third-party-invites.ts';
 import { federationVersionEndpoints } from './version.ts';
 
 export interface FederationApiOptions
@@ -26,7 +27,8 @@ export interface FederationApiOptions
     JoinEndpointsOptions,
     InviteEndpointsOptions,
     LeaveEndpointsOptions,
-    KnockEndpointsOptions {
+    KnockEndpointsOptions,
+    ThirdPartyInviteEndpointsOptions {
   readonly version: string;
   readonly database: Rooms['database'];
   readonly loadServedHierarchy: Rooms['loadServedHierarchy'];
@@ -41,6 +43,7 @@ export function federationEndpoints(options: FederationApiOptions): readonly End
     ...inviteEndpoints(options),
     ...leaveEndpoints(options),
     ...knockEndpoints(options),
+    ...thirdPartyInviteEndpoints(options),
     ...queryEndpoints(options),
     ...eventsEndpoints(options),
     ...backfillEndpoints(options),
