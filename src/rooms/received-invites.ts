@@ -40,6 +40,7 @@ import { isBlockedRoom } from '../storage/blocked-rooms.ts';
 import type { Database } from '../storage/database.ts';
 import { countInvitesBy, loadOutside, outsideStream } from '../storage/outside-memberships.ts';
 import type { Committer, Fact } from '../streams/committer.ts';
+import { requireWilling } from './invite-permissions.ts';
 import { readInviteState } from './invite-state.ts';
 import { takeIn } from './take-in.ts';
 
@@ -178,6 +179,7 @@ async function requireInvitable(database: Database, { event, invitee }: Invite):
   if (account === undefined || account.isDeactivated) {
     throw new MatrixError('M_FORBIDDEN', 'There is no such user on this server');
   }
+  await requireWilling(database, [invitee], event.sender);
   if (await isBlockedRoom(database, event.roomId)) {
     throw new MatrixError('M_FORBIDDEN', 'This server takes no part in the room');
   }

@@ -26,7 +26,7 @@ import { renderOutsideRooms } from './outside-rooms.ts';
 import { type PresenceParts, type PresenceWanted, renderPresence } from './presence.ts';
 import { type RoomTexts, renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
 import { loadTimelines, type Timeline } from './timelines.ts';
-import type { RoomChange, SyncChanges, SyncContext, UnreadReader } from './types.ts';
+import { hidesInvitesOf, type RoomChange, type SyncChanges, type SyncContext, type UnreadReader } from './types.ts';
 
 export interface AnswerOptions {
   readonly database: Transaction;
@@ -191,7 +191,7 @@ function sortRooms(context: SyncContext, changes: SyncChanges, snapshots: Snapsh
     if (change.membership === 'join') rooms.joined.push(change);
     else if (change.membership === 'invite') {
       const inviter = snapshot.get('m.room.member', context.userId)?.sender;
-      if (inviter === undefined || !context.ignored.has(inviter)) rooms.invited.push(snapshot);
+      if (inviter === undefined || !hidesInvitesOf(context, inviter)) rooms.invited.push(snapshot);
     } else if (change.membership === 'knock') rooms.knocked.push(snapshot);
     else if (change.membershipPosition !== undefined) {
       rooms.left.push({ snapshot, change, leftAt: change.membershipPosition });

@@ -11,7 +11,7 @@ import type { RoomId } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
 import type { PlacedOutside } from '../storage/outside-memberships.ts';
 import { renderRoom, stateSection } from './render.ts';
-import type { SyncChanges, SyncContext } from './types.ts';
+import { hidesInvitesOf, type SyncChanges, type SyncContext } from './types.ts';
 
 /** The changes with each room in them once: as the room tells of the user, or as it was heard of from outside. */
 export function withNewest(changes: SyncChanges): SyncChanges {
@@ -41,13 +41,13 @@ export function renderOutsideRooms(
   rows: readonly PlacedOutside[],
   formatPosition: (position: number) => string,
 ): OutsideRooms {
-  const { after, filter, ignored } = context;
+  const { after, filter } = context;
   const rooms = rows.filter(({ roomId }) => filter.includesRoom(roomId));
   const of = (membership: PlacedOutside['membership']): readonly PlacedOutside[] =>
     rooms.filter((room) => room.membership === membership);
   return {
     invite: of('invite')
-      .filter(({ sender }) => !ignored.has(sender))
+      .filter(({ sender }) => !hidesInvitesOf(context, sender))
       .map(({ roomId, strippedState }) => [roomId, `{"invite_state":{"events":${strippedState}}}`]),
     knock: of('knock').map(({ roomId, strippedState }) => [roomId, `{"knock_state":{"events":${strippedState}}}`]),
     leave: [...of('leave'), ...of('ban')]

@@ -2,6 +2,7 @@
  * The words that the parts of a sync share.
  */
 import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { JudgeInviter } from '../protocol/invite-permission.ts';
 import type { PresenceState } from '../protocol/presence.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
 import type { PlacedOutside } from '../storage/outside-memberships.ts';
@@ -41,8 +42,15 @@ export interface SyncContext {
   readonly useStateAfter: UseStateAfter;
   /** Users whose messages the reader does not want to see. */
   readonly ignored: ReadonlySet<string>;
+  /** Whose invites the reader does not want to hear of. */
+  readonly judgeInviter: JudgeInviter;
   /** Wall clock. */
   readonly now: number;
+}
+
+/** Where an invite was made all the same, or before its user thought so. */
+export function hidesInvitesOf({ ignored, judgeInviter }: SyncContext, inviter: UserId): boolean {
+  return ignored.has(inviter) || judgeInviter(inviter) === 'ignore';
 }
 
 /** Unread notifications, of a room or of one of its threads. */

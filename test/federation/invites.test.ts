@@ -242,6 +242,24 @@ test('invites by somebody whom the user ignores are not shown', async () => {
   assert.deepEqual([sectionsOf(synced, room), sectionsOf(synced, shown)], [[], ['invite']]);
 });
 
+test('a user who takes no invites gets none, from near or far', async () => {
+  const kim = await there.register('kim');
+  const near = await there.register('near');
+  const config = `/user/${kim.userId}/account_data/m.invite_permission_config`;
+  await kim.ok('PUT', config, { default_action: 'block' });
+  for (const inviter of [alice, near]) {
+    const room = await createRoom(inviter);
+    const { status, body } = await invite(inviter, room, kim);
+    assert.deepEqual([status, at(body, 'errcode')], [403, 'M_INVITE_BLOCKED']);
+    assert.equal(await memberIn(inviter, room, kim.userId), undefined);
+    const created = await inviter.call('POST', '/createRoom', { invite: [kim.userId] });
+    assert.deepEqual([created.status, at(created.body, 'errcode')], [403, 'M_INVITE_BLOCKED']);
+  }
+  await kim.ok('PUT', config, {});
+  const room = await createRoom(alice, { invite: [kim.userId] });
+  assert.deepEqual(sectionsOf(await sync(kim), room), ['invite']);
+});
+
 test('an invite is pushed to devices that do not sync, also after a restart', async () => {
   const judy = await there.register('judy');
   const pushed: unknown[] = [];
