@@ -17,6 +17,7 @@ import type { Typing } from './ephemeral/typing.ts';
 import { createFederationClient, type FederationClient } from './federation/client.ts';
 import { createFederationAdmin, type FederationAdmin } from './federation/federation-admin.ts';
 import { createInbound, type Inbound } from './federation/inbound.ts';
+import type { EduPorts } from './federation/inbound-edus.ts';
 import { createKeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
@@ -191,7 +192,7 @@ export interface FederationRooms extends AsyncDisposable {
 
 /** Made after the features that what is received goes to; closed before the engine. */
 export function createFederationRooms(options: FederationRoomsOptions): FederationRooms {
-  const { database, engine, clock, logger, serverName, typing, receipts } = options;
+  const { database, engine, clock, logger, serverName } = options;
   const stack = new AsyncDisposableStack();
   const runner = stack.use(createResolutionRunner());
   const { eventNids, snapshotNids } = engine.writing;
@@ -204,11 +205,12 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
     receiving: new KeyedQueue<RoomId>(),
   };
   stack.defer(() => shared.receiving.idle());
+  const stopping = new AbortController();
   const receiver = createReceiver(shared);
   const importer = createRoomImporter(shared);
   const remoteJoins = createRemoteJoins({ ...options, importer, receiver });
   const residence = { ...options, receiver, loadResidentRoom: createResidentRooms(options) };
-  const elsewhere = createElsewhere({ ...shared, receiver });
+  const elsewhere = createElsewhere({ ...shared, receiver, stopping: stopping.signal });
   const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
   stack.use(createForkHealer({ engine, hub: options.hub, serverName, onFailed }));
   const inbound = stack.use(
@@ -220,17 +222,12 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       loadOutsideVersions: elsewhere.endings.loadVersions,
       clock,
       logger,
-      edus: {
-        setTyping: (roomId, userId, isTyping) =>
-          isTyping ? typing.start(roomId, userId) : typing.stop(roomId, userId),
-        moveReceipt: ({ roomId, userId, eventId, threadId }) =>
-          receipts.move(roomId, userId, [{ type: 'm.read', eventId, threadId }]),
-        onFailed: (cause, type) => logger.warn({ cause, type }, 'an EDU of another server was lost'),
-      },
+      edus: createEduPorts(options),
     }),
   );
-  // Stopped first: what came for a room that is being joined waits for the join.
+  // Stopped first: what came for a room that is being joined, or knocked on, waits for that.
   stack.use(remoteJoins);
+  stack.defer(() => stopping.abort());
   return {
     inbound,
     receiver,
@@ -245,6 +242,15 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
     elsewhere,
     thirdPartyInvites: createThirdPartyInvites({ ...residence, inviteElsewhere: elsewhere.memberships }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+function createEduPorts({ typing, receipts, logger }: FederationRoomsOptions): EduPorts {
+  return {
+    setTyping: (roomId, userId, isTyping) => (isTyping ? typing.start(roomId, userId) : typing.stop(roomId, userId)),
+    moveReceipt: ({ roomId, userId, eventId, threadId }) =>
+      receipts.move(roomId, userId, [{ type: 'm.read', eventId, threadId }]),
+    onFailed: (cause, type) => logger.warn({ cause, type }, 'an EDU of another server was lost'),
   };
 }
 

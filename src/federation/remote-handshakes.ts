@@ -8,6 +8,7 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
+import { MatrixError } from '../protocol/errors.ts';
 import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { JsonObject, Pdu } from '../protocol/pdu.ts';
 import { ROOM_VERSIONS, type RoomVersion } from '../protocol/room-version.ts';
@@ -61,6 +62,8 @@ export interface RemoteHandshakesOptions {
   readonly random: Random;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Aborted when this server stops: nobody is to wait for others then. */
+  readonly stopping: AbortSignal;
 }
 
 type Asking = MemberWanted & Pick<HandshakeRequest, 'content'>;
@@ -80,7 +83,7 @@ export function createRemoteHandshakes(options: RemoteHandshakesOptions): Remote
 }
 
 async function tryServers(
-  { clock, policy, logger, serverName }: RemoteHandshakesOptions,
+  { clock, policy, logger, serverName, stopping }: RemoteHandshakesOptions,
   { roomId, servers }: HandshakeRequest,
   attempt: (server: ServerName) => Promise<Handshake>,
 ): Promise<Handshake | { readonly failures: readonly FederationError[] }> {
@@ -92,6 +95,8 @@ async function tryServers(
       return await attempt(server);
     } catch (cause) {
       if (!(cause instanceof FederationError)) throw cause;
+      // That nobody answered is not true then, and must not be taken for it.
+      if (stopping.aborted) throw new MatrixError('M_UNKNOWN', 'This server is stopping', { status: 503, cause });
       logger.info({ cause, roomId, server }, 'a server did not take an event of a user of ours');
       failures.push(cause);
     }
@@ -119,6 +124,7 @@ async function knockVia(
     body: made.pdu,
     deadlineMs: DEADLINE_MS,
     maxBytes: MAX_ANSWER_BYTES,
+    signal: options.stopping,
   });
   return { ...made, answer };
 }
@@ -151,6 +157,7 @@ async function make(options: RemoteHandshakesOptions, asking: Asking, path: stri
     path,
     deadlineMs: DEADLINE_MS,
     maxBytes: MAX_ANSWER_BYTES,
+    signal: options.stopping,
   });
   const template = readTemplate(answer, asking);
   const { pdu, eventId } = buildMember(template, asking, { ...options, now: options.clock.now() });
@@ -159,7 +166,7 @@ async function make(options: RemoteHandshakesOptions, asking: Asking, path: stri
 
 /** By the second version of the API, or by the first where a server knows no other. */
 async function sendLeave(
-  { client }: RemoteHandshakesOptions,
+  { client, stopping: signal }: RemoteHandshakesOptions,
   { server: destination, roomId }: Asking,
   { pdu, eventId }: Made,
 ): Promise<void> {
@@ -170,6 +177,7 @@ async function sendLeave(
     body: pdu,
     deadlineMs: DEADLINE_MS,
     maxBytes: MAX_ANSWER_BYTES,
+    signal,
   } as const;
   try {
     await client.fetchBytes({ ...request, path: `/_matrix/federation/v2${path}` });

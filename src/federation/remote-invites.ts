@@ -40,6 +40,8 @@ export interface RemoteInvites {
 export interface RemoteInvitesOptions {
   readonly client: Pick<FederationClient, 'fetchBytes'>;
   readonly keyring: Pick<Keyring, 'verifyObject'>;
+  /** Aborted when this server stops: nobody is to wait for others then. */
+  readonly stopping: AbortSignal;
 }
 
 export function createRemoteInvites(options: RemoteInvitesOptions): RemoteInvites {
@@ -58,7 +60,7 @@ export function createRemoteInvites(options: RemoteInvitesOptions): RemoteInvite
   };
 }
 
-async function fetchAnswer({ client }: RemoteInvitesOptions, invite: InviteToSign): Promise<JsonValue> {
+async function fetchAnswer({ client, stopping }: RemoteInvitesOptions, invite: InviteToSign): Promise<JsonValue> {
   const { server: destination, version, event, inviteState } = invite;
   const path = federationPath`/invite/${event.roomId}/${event.eventId}`;
   const request: Omit<FederationRequest, 'path'> = {
@@ -66,6 +68,7 @@ async function fetchAnswer({ client }: RemoteInvitesOptions, invite: InviteToSig
     method: 'PUT',
     deadlineMs: INVITE_DEADLINE_MS,
     maxBytes: MAX_ANSWER_BYTES,
+    signal: stopping,
   };
   const body = { room_version: version.id, event: event.pdu, invite_room_state: inviteState };
   try {

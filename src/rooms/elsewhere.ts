@@ -39,6 +39,8 @@ export interface ElsewhereOptions {
   readonly random: Random;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Aborted when this server stops. */
+  readonly stopping: AbortSignal;
   /** Shared by all that take in events of other servers: one of them at a time works on a room. */
   readonly receiving: KeyedQueue<RoomId>;
 }

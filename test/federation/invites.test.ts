@@ -300,6 +300,26 @@ test('an invite is pushed to devices that do not sync, also after a restart', as
   }
 });
 
+test('a room that is deleted here takes its invites with it, which are rejected', async () => {
+  const lena = await there.register('lena');
+  const room = await createRoom(alice, { invite: [bob.userId] });
+  await bob.ok('POST', inRoom(room, '/join'), {});
+  await bob.ok('POST', inRoom(room, '/leave'), {});
+  await until(async () => (await memberIn(alice, room, bob.userId)) === 'leave');
+  assert.equal((await invite(alice, room, lena)).status, 200);
+  const since = textAt(await sync(lena), 'next_batch');
+  const path = `/_hammerhead/v0/admin/rooms/${encodeURIComponent(room)}`;
+  const { status, body } = await bob.admin('DELETE', path);
+  assert.equal(status, 200, JSON.stringify(body));
+  assert.equal(await memberIn(alice, room, lena.userId), 'leave');
+  assert.deepEqual(sectionsOf(await sync(lena, since), room), ['leave']);
+  assert.deepEqual(sectionsOf(await sync(lena), room), []);
+  // It can come back.
+  assert.equal((await invite(alice, room, lena)).status, 200);
+  await lena.ok('POST', inRoom(room, '/join'), {});
+  assert.deepEqual(sectionsOf(await sync(lena), room), ['join']);
+});
+
 test('a room that does not federate takes no users of other servers', async () => {
   const creation_content = { 'm.federate': false };
   const room = await createRoom(alice, { creation_content });
