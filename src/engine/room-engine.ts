@@ -25,6 +25,7 @@ import type { Positioned } from '../storage/stream-table.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
 import type { Committer, CommitUnit, Fact } from '../streams/committer.ts';
 import type { Hub } from '../streams/hub.ts';
+import { cosign } from './cosign.ts';
 import { type DecideContext, type Decision, decideEvents } from './decide-events.ts';
 import { loadNewest } from './newest-events.ts';
 import { createNidSource } from './nid-source.ts';
@@ -214,7 +215,8 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
       const head = first.events.at(-1)?.snapshot;
       if (head === undefined) throw new Error('deciding one event gave none');
       const rest = await decideEvents({ head, chain: first.chain }, request.events(head.roomId), context);
-      const decision = { events: [...first.events, ...rest.events], chain: rest.chain };
+      const events = await cosign([...first.events, ...rest.events], request.cosign);
+      const decision = { events, chain: rest.chain };
       const actor = new RoomActor({ snapshot: head, lastPosition: 0, chain: undefined });
       await actor.turn(async (turn) => turn.advance(decision.events, decision.chain));
       const room = { roomId: head.roomId, version, creator, createdAt: context.now, isPublic: request.isPublic };

@@ -2,7 +2,7 @@
  * What the engine takes and gives: the words that rooms, sync and federation share with it.
  */
 import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
-import type { JsonObject } from '../protocol/pdu.ts';
+import type { Event, JsonObject, Pdu } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from '../storage/database.ts';
 import type { ClientTransaction, TimelineEvent, TimelineRange } from '../storage/events.ts';
@@ -50,6 +50,11 @@ export interface CreateRoomRequest {
   readonly events: (roomId: RoomId) => readonly EventTemplate[];
   readonly also?: ((tx: Transaction, roomId: RoomId) => Promise<unknown>) | undefined;
   readonly isPublic: boolean;
+  /**
+   * Given all events of the room before any is committed; gives those that have more signatures now. What it throws is the
+   * caller's answer, and there is no such room.
+   */
+  readonly cosign?: ((events: readonly Event[]) => Promise<ReadonlyMap<EventId, Pdu>>) | undefined;
 }
 
 export interface RoomEngine {

@@ -64,6 +64,8 @@ export interface InboundOptions {
   readonly edus: EduPorts;
   /** Rooms that a user of ours is about to be in. */
   readonly joins: Pick<RemoteJoins, 'getPending'>;
+  /** Of rooms that we are not in, and that users of ours are invited to or knock on. */
+  readonly loadOutsideVersions: (roomIds: readonly RoomId[]) => Promise<ReadonlyMap<RoomId, RoomVersion>>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -150,7 +152,7 @@ interface JudgedPdu {
 
 /** Those that can be told apart as events of a room that we know; whatever else came cannot even be answered for. */
 async function judgePdus(
-  { engine, joins }: InboundOptions,
+  { engine, joins, loadOutsideVersions }: InboundOptions,
   isAllowed: RoomAcls,
   { origin, pdus, oddNumbers }: PdusOfOrigin,
 ): Promise<readonly JudgedPdu[]> {
@@ -159,10 +161,12 @@ async function judgePdus(
       isJsonObject(value) && typeof value['room_id'] === 'string' ? parseRoomId(value['room_id']) : undefined;
     return roomId === undefined ? [] : [{ value, roomId }];
   });
-  const snapshots = await engine.loadSnapshots([...new Set(named.map(({ roomId }) => roomId))]);
+  const roomIds = [...new Set(named.map(({ roomId }) => roomId))];
+  const snapshots = await engine.loadSnapshots(roomIds);
+  const outside = await loadOutsideVersions(roomIds.filter((roomId) => !snapshots.has(roomId)));
   return named.flatMap(({ value, roomId }) => {
     const snapshot = snapshots.get(roomId);
-    const version = snapshot?.version ?? joins.getPending(roomId)?.version;
+    const version = snapshot?.version ?? joins.getPending(roomId)?.version ?? outside.get(roomId);
     if (version === undefined) return [];
     const format = checkPduFormat(value, version, oddNumbers);
     const eventId = idOf(value, version);

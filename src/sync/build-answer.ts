@@ -22,10 +22,11 @@ import { renderInvitedRoom, renderKnockedRoom } from './invited-rooms.ts';
 import { isNewlyJoined, type JoinedRoom, joinedTimeline, renderJoinedRooms } from './joined-rooms.ts';
 import type { LazySession } from './lazy-members.ts';
 import { type LeftRoom, leftTimeline, renderLeftRoom } from './left-rooms.ts';
+import { renderOutsideRooms } from './outside-rooms.ts';
 import { type PresenceParts, type PresenceWanted, renderPresence } from './presence.ts';
 import { type RoomTexts, renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
 import { loadTimelines, type Timeline } from './timelines.ts';
-import type { RoomChange, SyncChanges, SyncContext, UnreadReader } from './types.ts';
+import { hidesInvitesOf, type RoomChange, type SyncChanges, type SyncContext, type UnreadReader } from './types.ts';
 
 export interface AnswerOptions {
   readonly database: Transaction;
@@ -97,14 +98,22 @@ export async function buildRooms(
   const { session, formatPosition } = attempt;
   const breathe = createBreather(options.clock);
   const sections = { ...options, breathe, session, formatPosition, timelines, unreadCounts, upTo: changes.position };
+  const outside = renderOutsideRooms(context, changes.outside, formatPosition);
   return {
     gathered: { joined, timelines },
     join: await renderJoinedRooms(sections, context, joined),
-    invite: new Map(rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)])),
-    knock: new Map(rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)])),
+    invite: new Map([
+      ...rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)] as const),
+      ...outside.invite,
+    ]),
+    knock: new Map([
+      ...rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)] as const),
+      ...outside.knock,
+    ]),
     leave: new Map([
       ...(await renderLeft({ ...sections, accountData: changes.accountData }, context, rooms.left)),
       ...renderDeleted(context, changes.deletedRooms, formatPosition),
+      ...outside.leave,
     ]),
   };
 }
@@ -182,7 +191,7 @@ function sortRooms(context: SyncContext, changes: SyncChanges, snapshots: Snapsh
     if (change.membership === 'join') rooms.joined.push(change);
     else if (change.membership === 'invite') {
       const inviter = snapshot.get('m.room.member', context.userId)?.sender;
-      if (inviter === undefined || !context.ignored.has(inviter)) rooms.invited.push(snapshot);
+      if (inviter === undefined || !hidesInvitesOf(context, inviter)) rooms.invited.push(snapshot);
     } else if (change.membership === 'knock') rooms.knocked.push(snapshot);
     else if (change.membershipPosition !== undefined) {
       rooms.left.push({ snapshot, change, leftAt: change.membershipPosition });

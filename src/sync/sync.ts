@@ -12,7 +12,13 @@ import { joinedMembers } from '../engine/room-snapshot.ts';
 import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId } from '../protocol/ids.ts';
+import {
+  compileInvitePermission,
+  type JudgeInviter,
+  UNSTABLE_INVITE_PERMISSION_TYPE,
+} from '../protocol/invite-permission.ts';
 import { accountDataStream } from '../storage/account-data.ts';
+import { outsideStream } from '../storage/outside-memberships.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { receiptStream } from '../storage/receipts.ts';
 import { loadWriterPosition } from '../storage/rooms.ts';
@@ -23,6 +29,7 @@ import { formatSyncToken, parseSyncToken, type SyncToken, type TypingPosition } 
 import { createStreamToken, formatStreamToken, positionOf } from '../streams/token.ts';
 import { type AnswerOptions, type Attempt, buildAnswer, type TypingReader } from './build-answer.ts';
 import { getChanges, loadChanges } from './changes.ts';
+import { createDerivedAccountData, type DerivedAccountData } from './derived-account-data.ts';
 import { createFullStateTexts } from './full-state-texts.ts';
 import { createIgnoredUsers } from './ignored-users.ts';
 import { createLazyMembers, type LazySession } from './lazy-members.ts';
@@ -37,6 +44,8 @@ import { createWholeSyncs, type WholeSync } from './whole-syncs.ts';
 
 /** Longer waits gain nothing, and proxies between tend to cut them. */
 const MAX_TIMEOUT_MS = 60_000;
+/** Of users who sync now; of most there is nothing but that they have none. */
+const MAX_CACHED_INVITE_PERMISSIONS = 20_000;
 
 export interface SyncTyping extends TypingReader {
   readonly position: TypingPosition;
@@ -65,9 +74,25 @@ export function createSync(options: SyncOptions): Sync {
   const { database, engine, hub, typing, clock, committer } = options;
   const recent = createRecentChanges({ hub, clock, position: committer.position });
   const ignored = createIgnoredUsers({ database, hub });
+  const inviters = createDerivedAccountData<JudgeInviter>({
+    database,
+    hub,
+    type: UNSTABLE_INVITE_PERMISSION_TYPE,
+    derive: (content) => compileInvitePermission(undefined, content),
+    costOf: () => 1,
+    maxCost: MAX_CACHED_INVITE_PERMISSIONS,
+  });
   const filters = createSyncFilters({ database, clock });
   const waiters = createWaiters({ clock, getRoom: (roomId) => toWaitersRoom(engine.getSnapshot(roomId)) });
-  const handler = createHandler({ ...options, fullStates: createFullStateTexts(), recent, ignored, filters, waiters });
+  const handler = createHandler({
+    ...options,
+    fullStates: createFullStateTexts(),
+    recent,
+    ignored,
+    inviters,
+    filters,
+    waiters,
+  });
   const { presenceParts } = options;
   const following = [
     ...(presenceParts === undefined ? [] : [followPresence(presenceParts, waiters, options.logger)]),
@@ -75,6 +100,7 @@ export function createSync(options: SyncOptions): Sync {
     typing.follow((roomId) => waiters.wakeRoom(roomId)),
     recent,
     ignored,
+    inviters,
   ];
   return {
     filters,
@@ -92,6 +118,7 @@ export function createSync(options: SyncOptions): Sync {
 interface Parts extends SyncOptions, Pick<AnswerOptions, 'fullStates'> {
   readonly recent: ReturnType<typeof createRecentChanges>;
   readonly ignored: ReturnType<typeof createIgnoredUsers>;
+  readonly inviters: DerivedAccountData<JudgeInviter>;
   readonly filters: SyncFilters;
   readonly waiters: Waiters;
 }
@@ -152,8 +179,9 @@ function createHandler(parts: Parts): Sync['handle'] {
     using _syncing = await parts.presenceParts?.presence.startSync(request.userId, request.setPresence);
     for (;;) {
       const ignored = parts.ignored.get(request.userId) ?? (await parts.ignored.load(request.userId));
+      const judgeInviter = parts.inviters.get(request.userId) ?? (await parts.inviters.load(request.userId));
       const after = since === undefined ? 0 : positionOf(since.stream, writerId);
-      const context = { ...request, since, after, filter, ignored, now: clock.now() };
+      const context = { ...request, since, after, filter, ignored, judgeInviter, now: clock.now() };
       if (after === 0 || context.fullState) return answerWhole(context, session, request.signal);
       const { attempt, token } = await begin(context, session);
       const answer = await buildAnswer(parts, context, attempt);
@@ -230,6 +258,7 @@ function wake(waiters: Waiters, batch: CommittedBatch): void {
     else waiters.wakeRoom(row.roomId);
   }
   for (const { row } of batch.rowsOf(accountDataStream)) waiters.wakeUser(row.userId);
+  for (const { row } of batch.rowsOf(outsideStream)) waiters.wakeUser(row.userId);
 }
 
 function toWaitersRoom(snapshot: ReturnType<AnswerOptions['engine']['getSnapshot']>): WaitersRoom | undefined {

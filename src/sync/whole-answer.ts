@@ -62,7 +62,8 @@ function* slicesOf(context: SyncContext, { changes, typingRooms }: Attempt, sect
   const typing = new Set(typingRooms);
   // The rooms that are no more come with the first slice of those that were left, or by themselves.
   let deletedRooms = section === 'leave' ? changes.deletedRooms : [];
-  for (let start = 0; start < rooms.length || deletedRooms.length > 0; start += size) {
+  const outside = changes.outside.filter(({ membership }) => sectionOf(membership) === section);
+  for (let start = 0; start < Math.max(rooms.length, outside.length, deletedRooms.length); start += size) {
     const slice: readonly RoomChange[] = rooms.slice(start, start + size);
     const roomIds = slice.map(({ roomId }) => roomId);
     yield {
@@ -72,6 +73,7 @@ function* slicesOf(context: SyncContext, { changes, typingRooms }: Attempt, sect
         receipts: roomIds.flatMap((roomId) => receipts.get(roomId) ?? []),
         accountData: roomIds.flatMap((roomId) => accountData.get(roomId) ?? []),
         deletedRooms,
+        outside: outside.slice(start, start + size),
       },
       typingRooms: roomIds.filter((roomId) => typing.has(roomId)),
     };

@@ -58,6 +58,7 @@ async function createScene(at: TestEngine): Promise<Scene> {
         engine,
         receiver: other,
         joins: { getPending: () => undefined },
+        loadOutsideVersions: async () => new Map(),
         edus,
         clock: systemClock,
         logger: silentLogger,

@@ -19,6 +19,7 @@ import type { SyncRequest } from '../../src/sync/types.ts';
 import { SERVER, type TestEngine } from './engine.ts';
 
 export interface ClientEvent {
+  readonly origin_server_ts?: number;
   readonly event_id: string;
   readonly type: string;
   readonly sender: string;
