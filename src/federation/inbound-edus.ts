@@ -37,6 +37,8 @@ export interface EduPorts {
 /** Receipts of one EDU: what a server may have gathered for a room or two. */
 const MAX_RECEIPTS = 1_000;
 
+/** Of those, how many may wait for their events: of a server that is in step there are few. */
+const MAX_RETRIES = 50;
 /** Users of one presence EDU. */
 const MAX_STATUSES = 500;
 const MAX_STATUS_MESSAGE = 1_000;
@@ -46,6 +48,8 @@ export interface EduParts {
   readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
   readonly ports: EduPorts;
   readonly isAllowed: RoomAcls;
+  /** Runs the work when the events of the room that wait just now have been taken in; nobody waits for it. */
+  readonly afterEvents: (roomId: RoomId, work: () => Promise<void>) => void;
 }
 
 export async function dispatchEdus(parts: EduParts, origin: ServerName, edus: readonly JsonValue[]): Promise<void> {
@@ -88,6 +92,7 @@ async function takeTyping(parts: EduParts, origin: ServerName, content: JsonObje
 
 async function takeReceipts(parts: EduParts, origin: ServerName, content: JsonObject): Promise<void> {
   const receipts = [...receiptsIn(content)].slice(0, MAX_RECEIPTS);
+  let retries = 0;
   for (const receipt of receipts) {
     if (!(await maySpeak(parts, origin, receipt))) continue;
     try {
@@ -95,6 +100,9 @@ async function takeReceipts(parts: EduParts, origin: ServerName, content: JsonOb
     } catch (cause) {
       // One that names an event of another room, say: the others may be right.
       if (!(cause instanceof MatrixError)) throw cause;
+      // Or the event came with it, and is being taken in just now.
+      if (retries < MAX_RETRIES) parts.afterEvents(receipt.roomId, () => parts.ports.moveReceipt(receipt));
+      retries += 1;
     }
   }
 }

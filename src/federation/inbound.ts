@@ -75,6 +75,7 @@ export function createInbound(options: InboundOptions): Inbound {
   const isAllowed = createRoomAcls();
   const origins = new KeyedQueue<ServerName>();
   const rooms = createStagedWork(options);
+  const eduParts = { engine: options.engine, ports: options.edus, isAllowed, clock, afterEvents: rooms.afterwards };
   let cleanedAt = clock.monotonic();
 
   async function forgetOldAnswers(): Promise<void> {
@@ -106,7 +107,7 @@ export function createInbound(options: InboundOptions): Inbound {
     );
     for (const roomId of new Set(staged.map((one) => one.roomId))) rooms.wake(roomId);
     if (clock.monotonic() - cleanedAt > CLEANING_INTERVAL_MS) await forgetOldAnswers();
-    await dispatchEdus({ engine: options.engine, ports: options.edus, isAllowed, clock }, origin, edus);
+    await dispatchEdus(eduParts, origin, edus);
     return answer;
   }
 

@@ -41,6 +41,8 @@ export interface StagedWorkOptions {
 export interface StagedWork {
   /** Something was staged for the room. */
   wake(roomId: RoomId): void;
+  /** Runs it behind what waits for the room; what it throws is let go. */
+  afterwards(roomId: RoomId, work: () => Promise<void>): void;
   /** Resolves when nothing waits any more. */
   idle(): Promise<void>;
   stop(): Promise<void>;
@@ -99,6 +101,9 @@ export function createStagedWork(options: StagedWorkOptions): StagedWork {
 
   return {
     wake,
+    afterwards(roomId, last) {
+      queue.run(roomId, last).catch((cause: unknown) => logger.debug({ cause, roomId }, 'an EDU was not of use'));
+    },
     async idle() {
       await queue.idle();
       await done.flush();

@@ -19,7 +19,7 @@ import {
   type NotifiedEvent,
 } from '../storage/notifications.ts';
 import { listOutside } from '../storage/outside-memberships.ts';
-import { listRedacted, listStreamEvents } from '../storage/stream-events.ts';
+import { listRedacted, listStreamEvents, loadNextStreamPosition } from '../storage/stream-events.ts';
 import { loadFollowerPosition } from '../storage/stream-followers.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
 import type { Hub } from '../streams/hub.ts';
@@ -151,7 +151,7 @@ class NotificationFollower implements Notifications {
   #enqueue(batch: CommittedBatch): void {
     if (batch.to === batch.from) return;
     this.#target = Math.max(this.#target, batch.to);
-    this.#queued += batch.to - batch.from;
+    this.#queued += batch.size;
     if (this.#queued > MAX_QUEUED_FACTS) {
       this.#queue = [];
       this.#queued = 0;
@@ -187,7 +187,7 @@ class NotificationFollower implements Notifications {
     this.#forgetUpTo(position);
     const next = this.#queue[0];
     const isNext = next !== undefined && next.from <= position;
-    const upTo = isNext ? next.to : Math.min(position + CATCH_UP_POSITIONS, next?.from ?? this.#target);
+    const upTo = isNext ? next.to : await this.#endOfPart(position, next?.from ?? this.#target);
     const facts = isNext ? factsOf(next) : await this.#loadFacts(position, upTo);
     for (const fact of facts) {
       if (fact.position <= position || fact.position <= (this.#position ?? 0)) continue;
@@ -197,6 +197,12 @@ class NotificationFollower implements Notifications {
     }
     this.#reached(upTo);
     await writer.note(upTo);
+  }
+
+  /** Where the next part to be read ends: positions that were left free are passed over in one step. */
+  async #endOfPart(position: number, limit: number): Promise<number> {
+    const first = await loadNextStreamPosition(this.#options.database, { after: position, upTo: limit });
+    return first === undefined ? limit : Math.min(first + CATCH_UP_POSITIONS, limit);
   }
 
   async #start() {
@@ -231,7 +237,7 @@ class NotificationFollower implements Notifications {
   #forgetUpTo(position: number): void {
     const kept = this.#queue.findIndex(({ to }) => to > position);
     const gone = this.#queue.splice(0, kept === -1 ? this.#queue.length : kept);
-    for (const { from, to } of gone) this.#queued -= to - from;
+    for (const { size } of gone) this.#queued -= size;
   }
 
   async #loadFacts(after: number, upTo: number): Promise<readonly Fact[]> {

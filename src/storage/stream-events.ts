@@ -38,6 +38,19 @@ export async function listStreamEvents(tx: Transaction, range: StreamRange): Pro
   return events.sort((a, b) => a.position - b.position);
 }
 
+/** The first position of the range at which there is an event. */
+export async function loadNextStreamPosition(tx: Transaction, range: StreamRange): Promise<number | undefined> {
+  const [row] = await tx.query(sql<{ position: number | null }>`
+    select min(e.position) as position
+    from room_heads h cross join lateral (
+      select position from events
+      where events.room_id = h.room_id and events.position > ${range.after} and events.position <= ${range.upTo}
+      order by position limit 1
+    ) e
+    where h.last_position > ${range.after}`);
+  return row?.position ?? undefined;
+}
+
 export interface Redacted {
   /** The redaction. */
   readonly by: number;

@@ -6,9 +6,11 @@ import type { Positioned, StreamTable } from '../storage/stream-table.ts';
 
 export interface CommittedBatch {
   readonly writerId: number;
-  /** Positions in (from, to]. */
+  /** Positions in (from, to]; some of them may have been left free. */
   readonly from: number;
   readonly to: number;
+  /** How many facts it holds. */
+  readonly size: number;
   rowsOf<Row>(table: StreamTable<Row>): readonly Positioned<Row>[];
 }
 
@@ -25,6 +27,7 @@ export function createBatch(contents: BatchContents): CommittedBatch {
     writerId,
     from,
     to,
+    size: [...tables.values()].reduce((sum, rows) => sum + rows.length, 0),
     rowsOf<Row>(table: StreamTable<Row>): readonly Positioned<Row>[] {
       // The map holds for each table the rows that its own `Fact<Row>` brought: the one place where that is known.
       return (tables.get(table as StreamTable<unknown>) ?? []) as readonly Positioned<Row>[];

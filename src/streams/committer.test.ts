@@ -130,3 +130,19 @@ test('closing commits what waits and refuses what comes after', async () => {
   assert.deepEqual(await waiting, [101]);
   await assert.rejects(fixture.commit('too late'), /stopping/);
 });
+
+test('positions are left free before a fact that reserves them', async () => {
+  const { committer, written } = createFixture();
+  const table: StreamTable<Row> = { name: 'rows', insert: async (_tx, rows) => written.push(...rows) };
+  const facts = [
+    { table, row: { name: 'a' } },
+    { table, row: { name: 'b' }, reserved: 1_000 },
+    { table, row: { name: 'c' } },
+  ];
+  assert.deepEqual(await committer.commit({ facts: facts as never }), [101, 1102, 1103]);
+  assert.equal(committer.position, 1103);
+  assert.deepEqual(
+    written.map(({ position }) => position),
+    [101, 1102, 1103],
+  );
+});

@@ -137,7 +137,8 @@ function renderPrepared(
   return renderRoom({
     timeline: renderTimeline(options, context, room),
     state: stateSection(context.useStateAfter, state),
-    ephemeral,
+    // Whoever gets all of a room is told as well that nothing of the kind goes on.
+    ...((isFull || ephemeral.length > 0) && { ephemeral }),
     // A room that comes whole says that there is none, or that what there was has been deleted.
     ...(isFull || accountData.length > 0 ? { accountData } : undefined),
     summary,

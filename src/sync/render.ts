@@ -27,7 +27,7 @@ export function stateSection(useStateAfter: UseStateAfter, events: readonly stri
 }
 
 export function renderRoom(sections: RoomSections): string {
-  const { timeline, state, ephemeral = [], accountData, summary, unread, unreadThreads } = sections;
+  const { timeline, state, ephemeral, accountData, summary, unread, unreadThreads } = sections;
   const parts: string[] = [];
   if (timeline !== undefined) {
     const { events, limited, prevBatch } = timeline;
@@ -36,7 +36,7 @@ export function renderRoom(sections: RoomSections): string {
     );
   }
   if (state !== undefined) parts.push(`"${state.name}":${renderEvents(state.events)}`);
-  if (ephemeral.length > 0) parts.push(`"ephemeral":${renderEvents(ephemeral)}`);
+  if (ephemeral !== undefined) parts.push(`"ephemeral":${renderEvents(ephemeral)}`);
   if (accountData !== undefined) parts.push(`"account_data":${renderEvents(accountData)}`);
   if (summary !== undefined) parts.push(`"summary":${JSON.stringify(summary)}`);
   if (unread !== undefined) parts.push(`"unread_notifications":${JSON.stringify(unread)}`);

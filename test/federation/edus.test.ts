@@ -200,3 +200,22 @@ test('A5: nothing of a room goes to a server that its access control list keeps 
   const typingTold = received.flatMap(({ edus }) => edus).filter((one) => at(one, 'edu_type') === 'm.typing');
   assert.ok(!typingTold.some((one) => at(one, 'content', 'room_id') === other));
 });
+
+test('a receipt that comes with its event is not lost', async () => {
+  await room.learn();
+  const event = room.room.message(room.remote.user('eve'), 'read at once');
+  const receipt = { 'm.read': { [eve()]: { event_ids: [event.eventId], data: { ts: 1 } } } };
+  const body: JsonObject = {
+    origin: peer.serverName,
+    origin_server_ts: 1,
+    pdus: [event.pdu],
+    edus: [edu('m.receipt', { [roomId]: receipt })],
+  };
+  const path = `/_matrix/federation/v1/send/e${transactions++}`;
+  assert.equal((await askAs(peer, here, { method: 'PUT', path, body })).status, 200);
+  await until(async () => {
+    const rows = await here.test.database.query(sql<{ user_id: string }>`
+      select user_id from receipts where event_id = ${event.eventId}`);
+    return rows.some((row) => row.user_id === eve());
+  });
+});

@@ -253,3 +253,44 @@ test('B13: where nobody gives what is missing, what lies behind it is read all t
   assert.ok(bodies.includes('before the gap') && bodies.includes('after the gap'));
   assert.ok(!bodies.includes('missed 0'));
 });
+
+test('C16: spaces of a server that lies are walked once, within bounds', async () => {
+  await using peer = await startScriptedServer(authority);
+  const { handle } = peer;
+  const child = (id: string): object => ({
+    type: 'm.space.child',
+    state_key: id,
+    content: { via: [peer.serverName] },
+    sender: `@eve:${peer.serverName}`,
+    origin_server_ts: 1,
+  });
+  const root = textAt(await alice.ok('POST', '/createRoom', { creation_content: { type: 'm.space' } }), 'room_id');
+  peer.handle = (request, response) => {
+    const [, asked] = /\/hierarchy\/([^?]+)/.exec(request.url ?? '') ?? [];
+    if (asked === undefined) return handle(request, response);
+    const id = decodeURIComponent(asked);
+    const below = Array.from({ length: 600 }, (_, index) => child(`!${index}${id.slice(0, 50)}`));
+    const room = {
+      room_id: id,
+      room_type: 'm.space',
+      join_rule: 'public',
+      name: 7,
+      topic: 'x'.repeat(100_000),
+      num_joined_members: -1,
+      children_state: [child(id), child(root), null, { type: 'm.space.child' }, ...below],
+    };
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ room, children: [{ room_id: root, name: 'forged' }, 7], inaccessible_children: [] }));
+    return undefined;
+  };
+  const first = `!first:${peer.serverName}`;
+  await alice.ok('PUT', `${inRoom(root)}/state/m.space.child/${encodeURIComponent(first)}`, { via: [peer.serverName] });
+  const { status, body } = await alice.admin('GET', `/_matrix/client/v1${inRoom(root)}/hierarchy`);
+  assert.equal(status, 200);
+  const rooms = listAt(body, 'rooms');
+  const ids = rooms.map((one) => textAt(one, 'room_id'));
+  assert.deepEqual(ids.slice(0, 2), [root, first]);
+  assert.equal(new Set(ids).size, ids.length);
+  assert.ok(rooms.every((one) => at(one, 'name') !== 'forged' && at(one, 'name') !== 7));
+  assert.ok(peer.requests.filter((line) => line.includes('/hierarchy/')).length <= 30);
+});

@@ -416,3 +416,25 @@ test('what other servers send counts like our own, but for what the room does no
   assert.match(outcome ?? '', /^soft_failed /);
   assert.deepEqual(await countsOf(client, roomId), { main: [3, 3] });
 });
+
+test('positions that were left free before an event cost who follows nothing, in memory or after a start', async () => {
+  await using scene = await createScene();
+  const { at, room, roomId, receive } = scene;
+  await at.engine.send({ roomId, decide: () => [member(BOB, 'join')] });
+  await room.learnFrom(at);
+  const answers = room.answers();
+  scene.answers = { ...answers, fetchMissingEvents: async () => [] };
+  room.message(EVE, 'missing');
+  using live = createTestSync(at);
+  await live.get(BOB);
+  const cost = await live.count(async () => {
+    assert.deepEqual(await receive(room.message(EVE, 'after the gap')), ['accepted']);
+    assert.deepEqual(await countsOf(live, roomId), { main: [1, 0] });
+  });
+  assert.ok(cost < 200, `${cost} statements`);
+  using restarted = createTestSync(at);
+  const again = await restarted.count(async () => {
+    assert.deepEqual(await countsOf(restarted, roomId), { main: [1, 0] });
+  });
+  assert.ok(again < 200, `${again} statements`);
+});
