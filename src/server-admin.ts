@@ -39,6 +39,7 @@ import { createReportAdmin } from './rooms/report-admin.ts';
 import type { Rooms } from './rooms/rooms.ts';
 import { createServerNotices, withServerNotices } from './rooms/server-notices.ts';
 import { createServerStatistics } from './rooms/server-statistics.ts';
+import { withInvitePermissions } from './rooms/willing-invitees.ts';
 import type { Database } from './storage/database.ts';
 import type { Hub } from './streams/hub.ts';
 
@@ -106,7 +107,7 @@ export async function createAdministration(options: AdministrationOptions): Prom
   });
   return {
     endpoints: [...endpoints, ...clientAdminEndpoints({ users, serverName, audit })],
-    clientRooms: withBlockedRooms(withServerNotices(options.rooms, notices), blockedRooms),
+    clientRooms: withInvitePermissions(withBlockedRooms(withServerNotices(options.rooms, notices), blockedRooms)),
     deactivation,
     profilePropagation: createProfilePropagation(jobs),
     async [Symbol.asyncDispose]() {

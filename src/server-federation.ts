@@ -18,6 +18,7 @@ import type { Typing } from './ephemeral/typing.ts';
 import { createFederationClient, type FederationClient } from './federation/client.ts';
 import { createFederationAdmin, type FederationAdmin } from './federation/federation-admin.ts';
 import { createInbound, type Inbound } from './federation/inbound.ts';
+import type { EduPorts } from './federation/inbound-edus.ts';
 import { createKeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
@@ -46,10 +47,14 @@ import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
 import type { Random } from './lib/random.ts';
 import { parseServerName, type RoomId, type ServerName } from './protocol/ids.ts';
 import type { SigningKey } from './protocol/signing.ts';
+import { createElsewhere, type Elsewhere } from './rooms/elsewhere.ts';
+import { createResidentHandshakes, type ResidentHandshakes } from './rooms/resident-handshakes.ts';
 import { createResidentJoins, type ResidentJoins } from './rooms/resident-joins.ts';
 import { createResidentRooms } from './rooms/resident-room.ts';
+import { createThirdPartyInvites, type ThirdPartyInvites } from './rooms/third-party-invites.ts';
 import type { Database } from './storage/database.ts';
 import { listRetiredKeys } from './storage/server-keys.ts';
+import type { Committer } from './streams/committer.ts';
 import type { Hub } from './streams/hub.ts';
 
 export interface FederationSettings {
@@ -167,6 +172,7 @@ export interface FederationRoomsOptions extends Federation {
   readonly engine: WritableRoomEngine;
   readonly hub: Hub;
   readonly writerId: number;
+  readonly committer: Pick<Committer, 'commit'>;
   readonly typing: Pick<Typing, 'start' | 'stop'>;
   readonly receipts: Receipts;
   readonly presenceParts:
@@ -185,11 +191,14 @@ export interface FederationRooms extends AsyncDisposable {
   readonly peers: PeerReader;
   readonly remoteJoins: RemoteJoins;
   readonly residentJoins: ResidentJoins;
+  readonly residentHandshakes: ResidentHandshakes;
+  readonly elsewhere: Elsewhere;
+  readonly thirdPartyInvites: ThirdPartyInvites;
 }
 
 /** Made after the features that what is received goes to; closed before the engine. */
 export function createFederationRooms(options: FederationRoomsOptions): FederationRooms {
-  const { database, engine, clock, logger, serverName, typing, receipts } = options;
+  const { database, engine, clock, logger, serverName } = options;
   const stack = new AsyncDisposableStack();
   const runner = stack.use(createResolutionRunner());
   const { eventNids, snapshotNids } = engine.writing;
@@ -202,9 +211,12 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
     receiving: new KeyedQueue<RoomId>(),
   };
   stack.defer(() => shared.receiving.idle());
+  const stopping = new AbortController();
   const receiver = createReceiver(shared);
   const importer = createRoomImporter(shared);
   const remoteJoins = createRemoteJoins({ ...options, importer, receiver });
+  const residence = { ...options, receiver, loadResidentRoom: createResidentRooms(options) };
+  const elsewhere = createElsewhere({ ...shared, receiver, stopping: stopping.signal });
   const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
   stack.use(createForkHealer({ engine, hub: options.hub, serverName, onFailed }));
   const inbound = stack.use(
@@ -212,29 +224,17 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       serverName,
       database,
       engine,
-      receiver,
+      receiver: elsewhere.endings.receiver,
       joins: remoteJoins,
+      loadOutsideVersions: elsewhere.endings.loadVersions,
       clock,
       logger,
-      edus: {
-        setTyping: (roomId, userId, isTyping) =>
-          isTyping ? typing.start(roomId, userId) : typing.stop(roomId, userId),
-        moveReceipt: ({ roomId, userId, eventId, threadId }) =>
-          receipts.move(roomId, userId, [{ type: 'm.read', eventId, threadId }]),
-        async setPresence(statuses) {
-          const { presence, sharedRooms } = options.presenceParts ?? {};
-          await sharedRooms?.load(statuses.map(({ userId }) => userId));
-          for (const { userId, ...status } of statuses) {
-            // Of whom nobody here shares a room with, nobody here wants to know.
-            if ((sharedRooms?.getRooms(userId)?.size ?? 0) > 0) presence?.setRemote(userId, status);
-          }
-        },
-        onFailed: (cause, type) => logger.warn({ cause, type }, 'an EDU of another server was lost'),
-      },
+      edus: createEduPorts(options),
     }),
   );
-  // Stopped first: what came for a room that is being joined waits for the join.
+  // Stopped first: what came for a room that is being joined, or knocked on, waits for that.
   stack.use(remoteJoins);
+  stack.defer(() => stopping.abort());
   return {
     inbound,
     receiver,
@@ -244,8 +244,28 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       : {},
     peers: createPeerReader({ database, engine }),
     remoteJoins,
-    residentJoins: createResidentJoins({ ...options, receiver, loadResidentRoom: createResidentRooms(options) }),
+    residentJoins: createResidentJoins(residence),
+    residentHandshakes: createResidentHandshakes(residence),
+    elsewhere,
+    thirdPartyInvites: createThirdPartyInvites({ ...residence, inviteElsewhere: elsewhere.memberships }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+function createEduPorts({ typing, receipts, presenceParts, logger }: FederationRoomsOptions): EduPorts {
+  const { presence, sharedRooms } = presenceParts ?? {};
+  return {
+    setTyping: (roomId, userId, isTyping) => (isTyping ? typing.start(roomId, userId) : typing.stop(roomId, userId)),
+    moveReceipt: ({ roomId, userId, eventId, threadId }) =>
+      receipts.move(roomId, userId, [{ type: 'm.read', eventId, threadId }]),
+    async setPresence(statuses) {
+      await sharedRooms?.load(statuses.map(({ userId }) => userId));
+      for (const { userId, ...status } of statuses) {
+        // Of whom nobody here shares a room with, nobody here wants to know.
+        if ((sharedRooms?.getRooms(userId)?.size ?? 0) > 0) presence?.setRemote(userId, status);
+      }
+    },
+    onFailed: (cause, type) => logger.warn({ cause, type }, 'an EDU of another server was lost'),
   };
 }
 

@@ -154,7 +154,17 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   );
   const receipts = createReceipts({ database, committer, rooms: engine, clock });
   const federationRooms = stack.use(
-    createFederationRooms({ ...federation, ...push, engine, hub, writerId: WRITER_ID, typing, receipts, random }),
+    createFederationRooms({
+      ...federation,
+      ...push,
+      engine,
+      hub,
+      committer,
+      writerId: WRITER_ID,
+      typing,
+      receipts,
+      random,
+    }),
   );
   const visibility = createVisibility({ engine, database });
   const accountData = createAccountData({ database, committer });
@@ -180,6 +190,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     remoteDirectory: federation.directory,
     ...federationRooms.reading,
     remoteJoins: federationRooms.remoteJoins,
+    elsewhere: federationRooms.elsewhere.memberships,
     copyPersonalSettings: ({ userIds, ...move }) =>
       forEachLimited(userIds, COPYING_USERS, async (userId) => {
         await roomSettings.copy(userId, move);

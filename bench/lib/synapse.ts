@@ -3,9 +3,10 @@
  * spares it work). One process, as in a default installation.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findFreePort, waitUntilReady } from '../../test/support/server-process.ts';
+import { installSynapse } from '../../test/support/synapse.ts';
 import { tieChild } from './child.ts';
 import type { Postgres } from './postgres.ts';
 
@@ -15,19 +16,29 @@ interface Synapse extends AsyncDisposable {
   readonly version: string;
 }
 
+export interface SynapseFederation {
+  /** Of the authority that signed its peers' certificates. */
+  readonly certificatePath: string;
+}
+
 /** Above what any scenario reaches. */
 const UNLIMITED = { per_second: 9999, burst_count: 9999 };
 
 /** Installs Synapse into `directory` where it is not there yet, and starts it on an empty database. */
-export async function startSynapse(directory: string, postgres: Postgres): Promise<Synapse> {
-  const python = install(join(directory, 'venv'));
+export async function startSynapse(
+  directory: string,
+  postgres: Postgres,
+  federation?: SynapseFederation,
+): Promise<Synapse> {
+  const python = await installSynapse(join(directory, 'venv'));
   const data = join(directory, 'data');
   rmSync(data, { recursive: true, force: true });
   mkdirSync(data, { recursive: true });
   await postgres.recreateDatabase('synapse');
   const port = await findFreePort();
   const configPath = join(data, 'homeserver.yaml');
-  writeFileSync(configPath, JSON.stringify(createConfig(data, port, postgres), null, 2));
+  const config = { ...createConfig(data, port, postgres), ...(federation && federating(federation, port)) };
+  writeFileSync(configPath, JSON.stringify(config, null, 2));
   writeFileSync(join(data, 'log.yaml'), JSON.stringify({ version: 1, root: { level: 'ERROR', handlers: [] } }));
   const module = ['-m', 'synapse.app.homeserver', '-c', configPath];
   execFileSync(python, [...module, '--generate-keys'], { stdio: 'ignore', cwd: data });
@@ -49,15 +60,16 @@ export async function startSynapse(directory: string, postgres: Postgres): Promi
   };
 }
 
-function install(venv: string): string {
-  const python = join(venv, 'bin/python');
-  const marker = join(venv, 'installed');
-  if (existsSync(marker)) return python;
-  execFileSync('python3', ['-m', 'venv', '--clear', venv], { stdio: 'inherit' });
-  // psycopg2-binary in place of the extra "postgres", which wants a C compiler and libpq's headers.
-  execFileSync(python, ['-m', 'pip', 'install', '--quiet', 'matrix-synapse', 'psycopg2-binary'], { stdio: 'inherit' });
-  writeFileSync(marker, '');
-  return python;
+/** Peers on this machine, no limits, and the federation API in plain HTTP beside the clients'. */
+function federating({ certificatePath }: SynapseFederation, port: number) {
+  return {
+    listeners: [
+      { port, type: 'http', bind_addresses: ['127.0.0.1'], resources: [{ names: ['client', 'federation'] }] },
+    ],
+    federation_custom_ca_list: [certificatePath],
+    ip_range_blacklist: [],
+    rc_federation: { window_size: 1, sleep_limit: 1e9, sleep_delay: 0, reject_limit: 1e9, concurrent: 1000 },
+  };
 }
 
 function createConfig(data: string, port: number, postgres: Postgres) {

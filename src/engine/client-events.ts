@@ -50,9 +50,10 @@ export function renderSyncStateText(state: StateEvent): string {
   return JSON.stringify(stateFields(state));
 }
 
-/** Stripped state: the four fields that somebody outside the room may see. */
-export function renderStrippedState(state: StateEvent): JsonObject {
-  return { type: state.type, state_key: state.stateKey, sender: state.sender, content: state.content };
+/** Stripped state: the fields that somebody outside the room may see. */
+export function renderStrippedState({ type, stateKey, sender, content, originServerTs }: StateEvent): JsonObject {
+  const showsAge = type === 'm.room.create';
+  return { type, state_key: stateKey, sender, content, ...(showsAge && { origin_server_ts: originServerTs }) };
 }
 
 function stateFields(state: StateEvent): JsonObject {

@@ -12,10 +12,11 @@ import type { ServerName } from '../protocol/ids.ts';
 import type { Event } from '../protocol/pdu.ts';
 import type { SigningKey } from '../protocol/signing.ts';
 import type { ClientTransaction, TimelineEvent } from '../storage/events.ts';
-import { buildEvent } from './build-pdu.ts';
+import { type BuildContext, type BuiltEvent, buildEvent } from './build-pdu.ts';
 import type { NidSource } from './nid-source.ts';
 import { type DecidedEvent, type PlacedEvent, placeEvent, type RoomDraft } from './place-event.ts';
 import { appliedRedaction } from './redactions.ts';
+import type { RoomSnapshot } from './room-snapshot.ts';
 import type { StateChain } from './state-chain.ts';
 import type { EventTemplate } from './types.ts';
 
@@ -54,11 +55,7 @@ export async function decideEvents(
 
 async function decideEvent(draft: RoomDraft, template: EventTemplate, context: DecideContext): Promise<PlacedEvent> {
   const { head } = draft;
-  checkContent(template);
-  const { event, text, referenceHash, authNids } = buildEvent(template, head, context);
-  checkSizes(event, text);
-  const verdict = checkAuth(event, head, head.version);
-  if (!verdict.allowed) throw new MatrixError('M_FORBIDDEN', verdict.reason);
+  const { event, text, referenceHash, authNids } = buildAllowed(template, head, context);
   const { transaction, redacted, snapshotNids } = context;
   return placeEvent(draft, {
     nid: await context.eventNids.take(),
@@ -70,6 +67,16 @@ async function decideEvent(draft: RoomDraft, template: EventTemplate, context: D
     redacts: redacted === undefined ? undefined : appliedRedaction(event, redacted, head),
     snapshotNids,
   });
+}
+
+/** An event that the room as it is allows; throws what tells the client why it does not. */
+export function buildAllowed(template: EventTemplate, head: RoomSnapshot, context: BuildContext): BuiltEvent {
+  checkContent(template);
+  const built = buildEvent(template, head, context);
+  checkSizes(built.event, built.text);
+  const verdict = checkAuth(built.event, head, head.version);
+  if (!verdict.allowed) throw new MatrixError('M_FORBIDDEN', verdict.reason);
+  return built;
 }
 
 /** https://spec.matrix.org/v1.19/client-server-api/#size-limits */

@@ -25,7 +25,9 @@ import type { Positioned } from '../storage/stream-table.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
 import type { Committer, CommitUnit, Fact } from '../streams/committer.ts';
 import type { Hub } from '../streams/hub.ts';
+import { cosign } from './cosign.ts';
 import { type DecideContext, type Decision, decideEvents } from './decide-events.ts';
+import { loadNewest } from './newest-events.ts';
 import { createNidSource } from './nid-source.ts';
 import { MAX_TRANSACTIONS_PER_DEVICE, RetiredError, RoomActor, type Turn } from './room-actor.ts';
 import { loadChain, loadRoomStarts } from './room-loader.ts';
@@ -63,7 +65,7 @@ export interface WritableRoomEngine extends RoomEngine, Disposable {
 
 export function createRoomEngine(options: RoomEngineOptions): WritableRoomEngine {
   const registry = createRoomRegistry({
-    loadStarts: (roomIds) => loadRoomStarts(options.database, roomIds),
+    loadStarts: (roomIds) => loadRoomStarts(options, roomIds),
     maxBytes: options.maxRoomBytes,
   });
   const writer = createWriter(options, registry);
@@ -213,7 +215,8 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
       const head = first.events.at(-1)?.snapshot;
       if (head === undefined) throw new Error('deciding one event gave none');
       const rest = await decideEvents({ head, chain: first.chain }, request.events(head.roomId), context);
-      const decision = { events: [...first.events, ...rest.events], chain: rest.chain };
+      const events = await cosign([...first.events, ...rest.events], request.cosign);
+      const decision = { events, chain: rest.chain };
       const actor = new RoomActor({ snapshot: head, lastPosition: 0, chain: undefined });
       await actor.turn(async (turn) => turn.advance(decision.events, decision.chain));
       const room = { roomId: head.roomId, version, creator, createdAt: context.now, isPublic: request.isPublic };
@@ -297,6 +300,7 @@ function createReader(options: RoomEngineOptions, registry: RoomRegistry): Reade
       if (recent !== undefined) return recent;
       return tail === undefined ? listTimeline(database, range) : readThrough(options, tail, range);
     },
+    loadNewest: (ranges, limit) => loadNewest({ database, registry }, ranges, limit),
     async loadEvent(roomId, eventId) {
       const actor = (await registry.load([roomId])).get(roomId);
       return actor === undefined ? undefined : findEvent(options, actor, eventId);
@@ -319,14 +323,16 @@ async function readThrough(
 ): Promise<readonly TimelineEvent[]> {
   const isNewest = range.direction === 'backward' && range.before > tail.lastPosition;
   if (!isNewest) return listTimeline(database, range);
-  const { from, size } = tail;
+  const { from, size, lastPosition } = tail;
   const limit = range.limit - size;
   const older = await listTimeline(database, { ...range, limit, before: from + 1 });
   // Read only now: an event may have been redacted meanwhile, or the oldest may have fallen off.
   const recent = tail.after(from);
   if (tail.from !== from || recent === undefined) return listTimeline(database, range);
   const isAll = older.length < limit;
-  tail.prepend(older.toReversed(), isAll ? range.after : (older.at(-1)?.position ?? from) - 1);
+  // What came meanwhile may have redacted what was read.
+  if (tail.lastPosition === lastPosition)
+    tail.prepend(older.toReversed(), isAll ? range.after : (older.at(-1)?.position ?? from) - 1);
   return [...recent.toReversed(), ...older].slice(0, range.limit);
 }
 

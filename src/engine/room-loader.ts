@@ -1,7 +1,10 @@
 /**
- * Brings rooms from the database into memory: a few statements for any number of rooms.
+ * Brings rooms from the database into memory: a few statements for a dozen rooms at a time, with pauses, so that nobody
+ * waits for hundreds of rooms.
  */
 
+import { createBreather } from '../lib/breather.ts';
+import type { Clock } from '../lib/clock.ts';
 import { PersistentMap } from '../lib/persistent-map.ts';
 import { referenceHash } from '../protocol/hashes.ts';
 import type { RoomId } from '../protocol/ids.ts';
@@ -13,13 +16,26 @@ import type { ActorStart } from './room-actor.ts';
 import { type Extremity, emptySnapshot, RoomSnapshot } from './room-snapshot.ts';
 import type { DeltaChange, StateChain } from './state-chain.ts';
 
-export async function loadRoomStarts(database: Database, roomIds: readonly RoomId[]): Promise<readonly ActorStart[]> {
-  if (roomIds.length === 0) return [];
-  return database.transaction(async (tx) => {
-    const rooms = await loadRooms(tx, roomIds);
-    const states = await loadCurrentState(tx, rooms);
-    return Promise.all(rooms.map((room) => toStart(tx, room, states.get(room.roomId) ?? [])));
-  });
+/** Rooms of one statement: in large ones, their rows are megabytes. */
+const ROOMS_AT_ONCE = 12;
+
+export async function loadRoomStarts(
+  { database, clock }: { readonly database: Database; readonly clock: Clock },
+  roomIds: readonly RoomId[],
+): Promise<readonly ActorStart[]> {
+  const breathe = createBreather(clock);
+  const starts: ActorStart[] = [];
+  for (let from = 0; from < roomIds.length; from += ROOMS_AT_ONCE) {
+    await database.transaction(async (tx) => {
+      const rooms = await loadRooms(tx, roomIds.slice(from, from + ROOMS_AT_ONCE));
+      const states = await loadCurrentState(tx, rooms, breathe);
+      for (const room of rooms) {
+        starts.push(await toStart(tx, room, states.get(room.roomId) ?? []));
+        await breathe();
+      }
+    });
+  }
+  return starts;
 }
 
 async function toStart(tx: Transaction, room: LoadedRoom, state: readonly LoadedState[]): Promise<ActorStart> {

@@ -2,10 +2,11 @@
  * What the engine takes and gives: the words that rooms, sync and federation share with it.
  */
 import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
-import type { JsonObject } from '../protocol/pdu.ts';
+import type { Event, JsonObject, Pdu } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from '../storage/database.ts';
 import type { ClientTransaction, TimelineEvent, TimelineRange } from '../storage/events.ts';
+import type { RoomRange } from '../storage/sync-queries.ts';
 import type { RoomSnapshot, StateEntry } from './room-snapshot.ts';
 
 /** An event that somebody wants to make; all the rest is worked out in the room's turn. */
@@ -49,6 +50,11 @@ export interface CreateRoomRequest {
   readonly events: (roomId: RoomId) => readonly EventTemplate[];
   readonly also?: ((tx: Transaction, roomId: RoomId) => Promise<unknown>) | undefined;
   readonly isPublic: boolean;
+  /**
+   * Given all events of the room before any is committed; gives those that have more signatures now. What it throws is the
+   * caller's answer, and there is no such room.
+   */
+  readonly cosign?: ((events: readonly Event[]) => Promise<ReadonlyMap<EventId, Pdu>>) | undefined;
 }
 
 export interface RoomEngine {
@@ -71,6 +77,8 @@ export interface RoomEngine {
   getRecent(roomId: RoomId, after: number): readonly TimelineEvent[] | undefined;
   /** Events of one room, from memory where it reaches, else one statement. */
   loadTimeline(range: TimelineRange): Promise<readonly TimelineEvent[]>;
+  /** The newest `limit` events of each range, oldest first: from memory where it reaches, else one statement for all. */
+  loadNewest(ranges: readonly RoomRange[], limit: number): Promise<ReadonlyMap<RoomId, readonly TimelineEvent[]>>;
   /** An accepted event of this room. */
   loadEvent(roomId: RoomId, eventId: EventId): Promise<TimelineEvent | undefined>;
   /** The whole state at a snapshot of the room. */

@@ -13,6 +13,7 @@ import type { Pdu } from '../protocol/pdu.ts';
 import type { Database } from '../storage/database.ts';
 import { listEventsOfServer } from '../storage/events-of-server.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
+import { loadNextStreamPosition } from '../storage/stream-events.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
 import type { RoomServers } from './room-servers.ts';
 import { encodePdu, type OutgoingPdu } from './transaction.ts';
@@ -52,6 +53,8 @@ interface LocalEvent {
 /** Events that wait in memory for the state of a room; beyond this they are read from the database again. */
 const MAX_WAITING = 5_000;
 const PAGE_SIZE = 500;
+/** The stream is read in stretches: without an end, a page would cost all that is left of it. */
+const POSITIONS_PER_PAGE = 2_000;
 
 export function createFanOut(options: FanOutOptions): FanOut {
   const { database, serverName } = options;
@@ -67,7 +70,7 @@ export function createFanOut(options: FanOutOptions): FanOut {
   async function run(): Promise<void> {
     while (position < committed) {
       const isInMemory = waitingFrom <= position;
-      const upTo = isInMemory ? committed : waitingFrom;
+      const upTo = isInMemory ? committed : await endOfPage();
       const events = isInMemory ? waiting.splice(0) : await read(upTo);
       // Should this fail, the database still has them.
       if (isInMemory) waitingFrom = upTo;
@@ -76,6 +79,13 @@ export function createFanOut(options: FanOutOptions): FanOut {
       position = isInMemory || events.length < PAGE_SIZE ? upTo : (events.at(-1)?.position ?? upTo);
       options.onProgress();
     }
+  }
+
+  /** Positions that were left free are passed over in one step. */
+  async function endOfPage(): Promise<number> {
+    const upTo = waitingFrom;
+    const first = await loadNextStreamPosition(database, { after: position, upTo });
+    return first === undefined ? upTo : Math.min(first + POSITIONS_PER_PAGE, upTo);
   }
 
   const read = (upTo: number): Promise<readonly LocalEvent[]> =>

@@ -25,33 +25,19 @@ import { checkPduFormat } from '../protocol/pdu-format.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { OddNumbers } from '../protocol/strict-json.ts';
 import type { Database } from '../storage/database.ts';
-import {
-  deleteOldAnswers,
-  deleteStaged,
-  insertInbound,
-  listStaged,
-  listStagedRooms,
-  loadInboundAnswer,
-  type StagedPdu,
-} from '../storage/inbound.ts';
+import { deleteOldAnswers, insertInbound, listStagedRooms, loadInboundAnswer } from '../storage/inbound.ts';
 import { readDeviceEdus, storeDeviceEdus } from './device-edus.ts';
 import { dispatchEdus, type EduPorts } from './inbound-edus.ts';
 import type { RemoteJoins } from './remote-join.ts';
+import { createStagedWork } from './staged-work.ts';
 
 /** https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid */
 const MAX_PDUS = 50;
 const MAX_EDUS = 100;
 const MAX_TXN_ID_LENGTH = 255;
-/** PDUs of one room that are received together. */
-const PDUS_PER_STEP = 50;
 /** Answers are kept for as long as a server may sensibly ask again. */
 const ANSWER_LIFETIME_MS = 24 * 60 * 60 * 1000;
 const CLEANING_INTERVAL_MS = 60 * 60 * 1000;
-/** After a failure of ours, the room's PDUs wait; longer each time. */
-const MIN_RETRY_MS = 1_000;
-const MAX_RETRY_MS = 5 * 60_000;
-/** A PDU that makes us fail over and over must not keep the others of its room waiting for ever. */
-const MAX_ATTEMPTS = 6;
 
 export interface InboundTransactionRequest {
   /** As the request's signature proved. */
@@ -78,6 +64,8 @@ export interface InboundOptions {
   readonly edus: EduPorts;
   /** Rooms that a user of ours is about to be in. */
   readonly joins: Pick<RemoteJoins, 'getPending'>;
+  /** Of rooms that we are not in, and that users of ours are invited to or knock on. */
+  readonly loadOutsideVersions: (roomIds: readonly RoomId[]) => Promise<ReadonlyMap<RoomId, RoomVersion>>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -86,7 +74,7 @@ export function createInbound(options: InboundOptions): Inbound {
   const { database, clock } = options;
   const isAllowed = createRoomAcls();
   const origins = new KeyedQueue<ServerName>();
-  const rooms = createRoomWork(options);
+  const rooms = createStagedWork(options);
   const eduParts = { engine: options.engine, ports: options.edus, isAllowed, clock, afterEvents: rooms.afterwards };
   let cleanedAt = clock.monotonic();
 
@@ -165,7 +153,7 @@ interface JudgedPdu {
 
 /** Those that can be told apart as events of a room that we know; whatever else came cannot even be answered for. */
 async function judgePdus(
-  { engine, joins }: InboundOptions,
+  { engine, joins, loadOutsideVersions }: InboundOptions,
   isAllowed: RoomAcls,
   { origin, pdus, oddNumbers }: PdusOfOrigin,
 ): Promise<readonly JudgedPdu[]> {
@@ -174,10 +162,12 @@ async function judgePdus(
       isJsonObject(value) && typeof value['room_id'] === 'string' ? parseRoomId(value['room_id']) : undefined;
     return roomId === undefined ? [] : [{ value, roomId }];
   });
-  const snapshots = await engine.loadSnapshots([...new Set(named.map(({ roomId }) => roomId))]);
+  const roomIds = [...new Set(named.map(({ roomId }) => roomId))];
+  const snapshots = await engine.loadSnapshots(roomIds);
+  const outside = await loadOutsideVersions(roomIds.filter((roomId) => !snapshots.has(roomId)));
   return named.flatMap(({ value, roomId }) => {
     const snapshot = snapshots.get(roomId);
-    const version = snapshot?.version ?? joins.getPending(roomId)?.version;
+    const version = snapshot?.version ?? joins.getPending(roomId)?.version ?? outside.get(roomId);
     if (version === undefined) return [];
     const format = checkPduFormat(value, version, oddNumbers);
     const eventId = idOf(value, version);
@@ -195,91 +185,4 @@ function idOf(value: JsonValue, version: RoomVersion): string | undefined {
   if (format.valid) return eventIdOf(format.pdu, version);
   const claimed = isJsonObject(value) && version.eventIds === 'server' ? value['event_id'] : undefined;
   return typeof claimed === 'string' ? claimed : undefined;
-}
-
-interface RoomWork {
-  wake(roomId: RoomId): void;
-  /** Runs it behind what waits for the room; what it throws is let go. */
-  afterwards(roomId: RoomId, work: () => Promise<void>): void;
-  idle(): Promise<void>;
-  stop(): Promise<void>;
-}
-
-/** Works on the staged PDUs of each room, one step after another; rooms side by side. */
-function createRoomWork({ database, engine, receiver, joins, clock, logger }: InboundOptions): RoomWork {
-  const queue = new KeyedQueue<RoomId>();
-  const retries = new Map<RoomId, Disposable>();
-  const receiveStaged = createStagedReceiver({ engine, receiver });
-  let isStopped = false;
-
-  async function work(roomId: RoomId, attempt: number): Promise<void> {
-    for (;;) {
-      if (isStopped) return;
-      await joins.getPending(roomId)?.over;
-      const staged = await listStaged(database, roomId, attempt > 1 ? 1 : PDUS_PER_STEP);
-      const last = staged.at(-1);
-      if (last === undefined) return;
-      try {
-        await receiveStaged(roomId, staged);
-      } catch (cause) {
-        if (attempt < MAX_ATTEMPTS) throw cause;
-        logger.error({ cause, roomId, pdu: last.inboundId }, 'an event of another server was given up');
-      }
-      await deleteStaged(database, roomId, last.inboundId);
-      attempt = 1;
-    }
-  }
-
-  function wake(roomId: RoomId, attempt = 1): void {
-    queue
-      .run(roomId, () => work(roomId, attempt))
-      .catch((cause: unknown) => {
-        logger.warn({ cause, roomId, attempt }, 'events of another server wait to be tried again');
-        const delay = Math.min(MIN_RETRY_MS * 2 ** (attempt - 1), MAX_RETRY_MS);
-        retries.get(roomId)?.[Symbol.dispose]();
-        retries.set(
-          roomId,
-          clock.after(delay, () => {
-            retries.delete(roomId);
-            wake(roomId, attempt + 1);
-          }),
-        );
-      });
-  }
-
-  return {
-    wake,
-    afterwards(roomId, last) {
-      queue.run(roomId, last).catch((cause: unknown) => logger.debug({ cause, roomId }, 'an EDU was not of use'));
-    },
-    idle: () => queue.idle(),
-    async stop() {
-      isStopped = true;
-      for (const retry of retries.values()) retry[Symbol.dispose]();
-      await queue.idle();
-    },
-  };
-}
-
-type ReceiveStaged = (roomId: RoomId, staged: readonly StagedPdu[]) => Promise<void>;
-
-/** Those that one server sent in a row are received together. */
-function createStagedReceiver({ engine, receiver }: Pick<InboundOptions, 'engine' | 'receiver'>): ReceiveStaged {
-  const isAllowed = createRoomAcls();
-  return async (roomId, staged) => {
-    let rest = staged;
-    while (rest.length > 0) {
-      const origin = rest[0]?.origin;
-      if (origin === undefined) return;
-      const end = rest.findIndex((one) => one.origin !== origin);
-      const run = end === -1 ? rest : rest.slice(0, end);
-      rest = rest.slice(run.length);
-      // Of a room that was only being joined when they came, the list was not known then.
-      const snapshot = await engine.loadSnapshot(roomId);
-      if (snapshot !== undefined && !isAllowed(snapshot, origin)) continue;
-      // Our own text, whose numbers were looked at when it was staged.
-      const pdus = run.map(({ pdu }) => parseJsonText(pdu) as JsonValue);
-      await receiver.receive(roomId, { origin, pdus });
-    }
-  };
 }

@@ -25,8 +25,8 @@ import { FederationError, isFinal } from './federation-error.ts';
 import { isRefusal, toClientError } from './handshake-errors.ts';
 import { type JoinAnswer, readJoinAnswer, withAuthoriserSignature } from './join-answer.ts';
 import { findSigners } from './join-keys.ts';
-import { buildJoin, type JoinWanted, readJoinTemplate } from './join-template.ts';
 import type { Keyring } from './keyring.ts';
+import { buildMember, type MemberWanted, readTemplate } from './member-template.ts';
 import type { ServerPolicy } from './server-policy.ts';
 
 /** Servers tried for one join. */
@@ -92,7 +92,7 @@ interface Goal {
   takeIn(handshake: Handshake): Promise<void>;
 }
 
-interface Handshake extends JoinWanted {
+interface Handshake extends MemberWanted {
   readonly version: RoomVersion;
   readonly join: Pdu;
   readonly answer: JoinAnswer;
@@ -134,7 +134,7 @@ async function tryServers(parts: Parts, request: RemoteJoinRequest, goal: Goal):
   const servers = [...new Set(request.servers)].filter((server) => policy.admits(server)).slice(0, MAX_SERVERS);
   for (const server of servers) {
     try {
-      return await joinVia(parts, { ...request, server }, goal);
+      return await joinVia(parts, { ...request, server, membership: 'join' }, goal);
     } catch (cause) {
       if (!(cause instanceof FederationError)) throw cause;
       logger.info({ cause, roomId, server }, 'a server did not let a user into a room');
@@ -147,12 +147,12 @@ async function tryServers(parts: Parts, request: RemoteJoinRequest, goal: Goal):
   throw toClientError(failures);
 }
 
-type Joining = JoinWanted & Pick<RemoteJoinRequest, 'content'>;
+type Joining = MemberWanted & Pick<RemoteJoinRequest, 'content'>;
 
 async function joinVia(parts: Parts, joining: Joining, goal: Goal): Promise<EventId> {
-  const template = readJoinTemplate(await fetchTemplate(parts, joining), joining);
+  const template = readTemplate(await fetchTemplate(parts, joining), joining);
   const { version } = template;
-  const { pdu, eventId } = buildJoin(template, joining, { ...parts, now: parts.clock.now() });
+  const { pdu, eventId } = buildMember(template, joining, { ...parts, now: parts.clock.now() });
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
   if (goal.bringsRoom) parts.pending.set(joining.roomId, { version, over });
   try {

@@ -3,6 +3,7 @@
  */
 import type { Readable } from 'node:stream';
 import type { MatrixError } from '../protocol/errors.ts';
+import { streamTexts } from './large-text.ts';
 
 export type AnswerHeaders = Readonly<Record<string, string>>;
 
@@ -39,6 +40,11 @@ export function answer(status: number, body: object, headers?: AnswerHeaders): A
 /** JSON that is already text, such as a cached sync answer. */
 export function rawJson(text: string | Buffer, status = 200): Answer {
   return new Answer(status, text, { headers: JSON_TYPE });
+}
+
+/** JSON text that is too long to be made at once. */
+export function longJson(texts: AsyncIterable<string>): Answer {
+  return new Answer(200, streamTexts(texts), { headers: JSON_TYPE });
 }
 
 /** Any other content; `headers` has to name its type. */

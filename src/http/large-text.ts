@@ -17,6 +17,15 @@ export function streamText(text: string): Readable {
   return Readable.from(pieces(text), { objectMode: false });
 }
 
+/** Texts that are made while the client takes in those before them. */
+export function streamTexts(texts: AsyncIterable<string>): Readable {
+  return Readable.from(piecesOf(texts), { objectMode: false });
+}
+
+async function* piecesOf(texts: AsyncIterable<string>): AsyncGenerator<Buffer> {
+  for await (const text of texts) yield* pieces(text);
+}
+
 function* pieces(text: string): Generator<Buffer> {
   for (let start = 0; start < text.length; ) {
     const cut = start + PIECE_CHARACTERS;

@@ -23,6 +23,26 @@ describe('KeyedQueue', () => {
     assert.deepEqual(log, ['first starts', 'other key', 'first ends', 'second']);
   });
 
+  test('C10: a thousand who wait for one key have their turn in order, and nothing else', async () => {
+    const queue = new KeyedQueue<string>();
+    let running = 0;
+    const turns: number[] = [];
+    const all = Array.from({ length: 1_000 }, (_, index) =>
+      queue.run('a', async () => {
+        running += 1;
+        assert.equal(running, 1);
+        await Promise.resolve();
+        turns.push(index);
+        running -= 1;
+      }),
+    );
+    await Promise.all(all);
+    assert.deepEqual(
+      turns,
+      all.map((_, index) => index),
+    );
+  });
+
   test('goes on after work that failed', async () => {
     const queue = new KeyedQueue<string>();
     const failing = queue.run('a', () => Promise.reject(new Error('no')));

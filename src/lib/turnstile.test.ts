@@ -27,3 +27,18 @@ test('a few run, a few wait in order, the rest is turned away; failures hand the
   assert.deepEqual(await Promise.all(results), [0, 'failed', 2, 3, undefined]);
   assert.equal(await turnstile.run(async () => 'again'), 'again');
 });
+
+test('the lowest order goes first, and of one order whoever came first', async () => {
+  const turnstile = createTurnstile({ maxRunning: 1, maxWaiting: 10 });
+  const begun: number[] = [];
+  const gate = Promise.withResolvers<void>();
+  const first = turnstile.run(() => gate.promise);
+  const rest = [2, 1, 2.5, 1.5, 1].map((order, index) =>
+    turnstile.run(async () => {
+      begun.push(index);
+    }, Math.floor(order)),
+  );
+  gate.resolve();
+  await Promise.all([first, ...rest]);
+  assert.deepEqual(begun, [1, 3, 4, 0, 2]);
+});

@@ -29,6 +29,13 @@ export function compileEventFilter(filter: EventFilter | RoomEventFilter): (even
   return (event) => checks.every((check) => check(event));
 }
 
+/** Whether every event passes the filter. */
+export function passesAll(filter: RoomEventFilter): boolean {
+  const includes = [filter.types, filter.senders, filter.rooms, filter.relTypes, filter.containsUrl];
+  const excludes = [filter.notTypes, filter.notSenders, filter.notRooms, filter.notRelTypes];
+  return includes.every((one) => one === undefined) && excludes.every(({ length }) => length === 0);
+}
+
 /** Whether `event` passes `filter`; for many events compile the filter instead. */
 export function matchesEventFilter(filter: EventFilter | RoomEventFilter, event: FilterableEvent): boolean {
   return compileEventFilter(filter)(event);

@@ -16,7 +16,7 @@ import { createPushSubject, type PushSubject } from '../protocol/push-subject.ts
 import { MAX_RELATION_HOPS, nextInChain, threadOf } from '../protocol/threads.ts';
 import type { Notification, NotificationOutcome } from '../storage/notifications.ts';
 import { findNamed } from './named-members.ts';
-import type { PersonalRules } from './personal-rules.ts';
+import type { Personal, PersonalRules } from './personal-rules.ts';
 import type { PushRoomState, PushRooms } from './types.ts';
 
 export interface EvaluationOptions {
@@ -88,15 +88,21 @@ async function findExceptions(
       await new Promise((resolve) => setImmediate(resolve));
       since = options.clock.monotonic();
     }
-    const { rules, ignored } = personal.get(userId) ?? {};
-    if (rules === undefined || ignored === undefined) continue;
+    const own = personal.get(userId);
+    if (own === undefined) continue;
     const displayName = displayNameOf(room.get('m.room.member', userId)?.content);
-    const outcome = ignored.has(event.sender) ? NOTHING : toOutcome(evaluatePushRules(rules, subject, { displayName }));
+    const isHidden = own.ignored.has(event.sender) || isIgnoredInvite(event, userId, own);
+    const outcome = isHidden ? NOTHING : toOutcome(evaluatePushRules(own.rules, subject, { displayName }));
     // Whoever is only invited is no member, to whom the common outcome would apply.
     const without = room.membershipOf(userId) === 'join' ? common : NOTHING;
     if (!isSame(outcome, without)) exceptions.set(userId, outcome);
   }
   return exceptions;
+}
+
+function isIgnoredInvite({ type, stateKey, sender, content }: Event, userId: UserId, own: Personal): boolean {
+  const isInvite = type === 'm.room.member' && stateKey === userId && content['membership'] === 'invite';
+  return isInvite && own.judgeInviter(sender) !== 'allow';
 }
 
 const NOTHING: NotificationOutcome = { notify: false, highlight: false, tweaks: undefined };

@@ -18,6 +18,7 @@ import {
   type NotificationsWanted,
   type NotifiedEvent,
 } from '../storage/notifications.ts';
+import { listOutside } from '../storage/outside-memberships.ts';
 import { listRedacted, listStreamEvents, loadNextStreamPosition } from '../storage/stream-events.ts';
 import { loadFollowerPosition } from '../storage/stream-followers.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
@@ -243,12 +244,13 @@ class NotificationFollower implements Notifications {
     const { database } = this.#options;
     const events = await listStreamEvents(database, { after, upTo });
     const redacted = new Map((await listRedacted(database, events)).map((one) => [one.by, one]));
-    return events.map((event) => ({
-      kind: 'event',
-      position: event.position,
-      event,
-      redacted: redacted.get(event.nid),
-    }));
+    const outside = await listOutside(database, { after, upTo });
+    return [
+      ...events.map((event): Fact => {
+        return { kind: 'event', position: event.position, event, redacted: redacted.get(event.nid) };
+      }),
+      ...outside.map((row): Fact => ({ kind: 'outside', position: row.position, row })),
+    ].sort((a, b) => a.position - b.position);
   }
 
   #reached(position: number): void {

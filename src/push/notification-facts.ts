@@ -8,6 +8,7 @@ import { type AccountDataRow, accountDataStream } from '../storage/account-data.
 import type { Database } from '../storage/database.ts';
 import type { TimelineEvent } from '../storage/events.ts';
 import { loadNotification, type Notification } from '../storage/notifications.ts';
+import { type OutsideMembership, outsideStream } from '../storage/outside-memberships.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { type ReceiptRow, receiptStream } from '../storage/receipts.ts';
 import type { Redacted } from '../storage/stream-events.ts';
@@ -15,6 +16,7 @@ import type { CommittedBatch } from '../streams/batch.ts';
 import { evaluateEvent } from './evaluate-event.ts';
 import type { NotificationLog } from './notification-log.ts';
 import type { NotificationWriter } from './notification-writer.ts';
+import { createOutsideRoom, readOutsideEvent } from './outside-room.ts';
 import type { PersonalRules } from './personal-rules.ts';
 import type { PushRoomState, PushRooms } from './types.ts';
 import type { Unread } from './unread.ts';
@@ -30,7 +32,8 @@ export type Fact =
       readonly redacts?: TimelineEvent['event']['eventId'] | undefined;
     }
   | { readonly kind: 'receipt'; readonly position: number; readonly row: ReceiptRow }
-  | { readonly kind: 'account_data'; readonly position: number; readonly row: AccountDataRow };
+  | { readonly kind: 'account_data'; readonly position: number; readonly row: AccountDataRow }
+  | { readonly kind: 'outside'; readonly position: number; readonly row: OutsideMembership };
 
 /** The facts of a batch that matter here, in order. */
 export function factsOf(batch: CommittedBatch): readonly Fact[] {
@@ -44,11 +47,13 @@ export function factsOf(batch: CommittedBatch): readonly Fact[] {
   );
   const receipts = batch.rowsOf(receiptStream);
   const accountData = batch.rowsOf(accountDataStream);
-  if (receipts.length === 0 && accountData.length === 0) return events;
+  const outside = batch.rowsOf(outsideStream);
+  if (receipts.length === 0 && accountData.length === 0 && outside.length === 0) return events;
   return [
     ...events,
     ...receipts.map(({ position, row }): Fact => ({ kind: 'receipt', position, row })),
     ...accountData.map(({ position, row }): Fact => ({ kind: 'account_data', position, row })),
+    ...outside.map(({ position, row }): Fact => ({ kind: 'outside', position, row })),
   ].sort((a, b) => a.position - b.position);
 }
 
@@ -70,6 +75,7 @@ export interface FactTaker {
 }
 
 type EventFact = Extract<Fact, { kind: 'event' }>;
+type OutsideFact = Extract<Fact, { kind: 'outside' }>;
 
 export function createFactTaker(options: FactTakerOptions): FactTaker {
   const { personalRules, unread } = options;
@@ -77,6 +83,7 @@ export function createFactTaker(options: FactTakerOptions): FactTaker {
     async take(fact) {
       if (fact.kind === 'receipt') unread.read(fact.row, fact.position);
       else if (fact.kind === 'account_data') personalRules.apply(fact.row);
+      else if (fact.kind === 'outside') await takeOutside(options, fact);
       else await takeEvent(options, fact);
     },
   };
@@ -101,6 +108,17 @@ async function takeEvent(options: FactTakerOptions, fact: EventFact): Promise<vo
   if (room === undefined || notification === undefined) return;
   log.append({ position, weight: 1, notification });
   writer.addNotification(notification);
+  options.onNotified(notification, room);
+}
+
+/** An invite to a room that this server is not in; what else becomes of one notifies nobody. */
+async function takeOutside(options: FactTakerOptions, { row, position }: OutsideFact): Promise<void> {
+  if (row.membership !== 'invite') return;
+  const placed = { ...row, position };
+  const room = createOutsideRoom(placed);
+  const notification = await evaluateEvent(options, { event: readOutsideEvent(placed), position }, room);
+  if (notification === undefined) return;
+  options.writer.addNotification(notification);
   options.onNotified(notification, room);
 }
 

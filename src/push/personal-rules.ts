@@ -9,6 +9,11 @@
 import { Lru } from '../lib/lru.ts';
 import { parseJsonText } from '../lib/parse-json.ts';
 import type { UserId } from '../protocol/ids.ts';
+import {
+  compileInvitePermission,
+  type JudgeInviter,
+  UNSTABLE_INVITE_PERMISSION_TYPE,
+} from '../protocol/invite-permission.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import { type CompiledRuleset, compileRuleset } from '../protocol/push-rules.ts';
@@ -20,11 +25,12 @@ import { MemberSubset } from './member-subset.ts';
 export interface Personal {
   readonly rules: CompiledRuleset;
   readonly ignored: ReadonlySet<string>;
+  readonly judgeInviter: JudgeInviter;
 }
 
 const RULES_TYPE = 'm.push_rules';
 const IGNORED_TYPE = 'm.ignored_user_list';
-const TYPES = [RULES_TYPE, IGNORED_TYPE] as const;
+const TYPES = [RULES_TYPE, IGNORED_TYPE, UNSTABLE_INVITE_PERMISSION_TYPE] as const;
 /** Rules and ignored users kept compiled, about 300 bytes each: those of some 15,000 users. */
 const MAX_CACHED_RULES = 300_000;
 const NOBODY: ReadonlySet<string> = new Set();
@@ -56,8 +62,7 @@ export class PersonalRules {
     const known = this.#cache.peek(userId) ?? (this.special.has(userId) ? undefined : this.#remember(userId, []));
     this.special.add(userId);
     if (known === undefined) return;
-    const change = row.type === RULES_TYPE ? { rules: readRules(userId, [row]) } : { ignored: readIgnored([row]) };
-    this.#cache.set(userId, { ...known, ...change });
+    this.#cache.set(userId, { ...known, ...readChange(userId, row) });
   }
 
   async load(userIds: readonly UserId[]): Promise<ReadonlyMap<UserId, Personal>> {
@@ -76,7 +81,8 @@ export class PersonalRules {
   }
 
   #remember(userId: UserId, rows: readonly AccountDataRow[]): Personal {
-    const personal = { rules: readRules(userId, rows), ignored: readIgnored(rows) };
+    const judgeInviter = readJudge(rows);
+    const personal = { rules: readRules(userId, rows), ignored: readIgnored(rows), judgeInviter };
     this.#cache.set(userId, personal);
     return personal;
   }
@@ -91,6 +97,15 @@ function readRules(userId: UserId, rows: readonly AccountDataRow[]): CompiledRul
 function readIgnored(rows: readonly AccountDataRow[]): ReadonlySet<string> {
   const users = contentOf(rows, IGNORED_TYPE)?.['ignored_users'];
   return isJsonObject(users) ? new Set(Object.keys(users)) : NOBODY;
+}
+
+function readJudge(rows: readonly AccountDataRow[]): JudgeInviter {
+  return compileInvitePermission(undefined, contentOf(rows, UNSTABLE_INVITE_PERMISSION_TYPE));
+}
+
+function readChange(userId: UserId, row: AccountDataRow): Partial<Personal> {
+  if (row.type === RULES_TYPE) return { rules: readRules(userId, [row]) };
+  return row.type === IGNORED_TYPE ? { ignored: readIgnored([row]) } : { judgeInviter: readJudge([row]) };
 }
 
 function contentOf(rows: readonly AccountDataRow[], type: string): JsonObject | undefined {

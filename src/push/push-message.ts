@@ -4,20 +4,20 @@
  * https://spec.matrix.org/v1.19/push-gateway-api/#post_matrixpushv1notify
  */
 import type { JsonObject } from '../protocol/pdu.ts';
-import type { NotifiedEvent } from '../storage/notifications.ts';
 import type { Pusher } from '../storage/pushers.ts';
 import { readTweaks } from './actions.ts';
+import type { Pushable } from './pushables.ts';
 import type { PushRoomState } from './types.ts';
 
 export interface PushSubjectMatter {
-  readonly notified: NotifiedEvent;
+  readonly notified: Pick<Pushable, 'event' | 'tweaks'>;
   readonly room: PushRoomState;
   /** Of all rooms together. */
   readonly unread: number;
 }
 
 export function createPushMessage(pusher: Pusher, { notified, room, unread }: PushSubjectMatter): JsonObject {
-  const { event } = notified.event;
+  const { event } = notified;
   const tweaks = readTweaks(notified.tweaks);
   const { url: _, ...data } = pusher.data;
   const isShort = data['format'] === 'event_id_only';

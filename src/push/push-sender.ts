@@ -9,11 +9,12 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { UserId } from '../protocol/ids.ts';
 import type { Database } from '../storage/database.ts';
-import { listNewNotifications, type Notification, type NotifiedEvent } from '../storage/notifications.ts';
+import type { Notification } from '../storage/notifications.ts';
 import { type Pusher, savePusherPosition } from '../storage/pushers.ts';
 import type { Notifications } from './follow-notifications.ts';
 import type { PushGateway } from './push-gateway.ts';
 import { createPushMessage } from './push-message.ts';
+import { loadPushables, type Pushable } from './pushables.ts';
 import { type Pushers, readGatewayUrl } from './pushers.ts';
 import type { PushRoomState, PushRooms } from './types.ts';
 
@@ -137,7 +138,7 @@ class PushSender implements AsyncDisposable {
     if (failing.get(keyOf(pusher))?.timer !== undefined) return;
     let after = pusher.position;
     for (;;) {
-      const page = await listNewNotifications(database, { userId: pusher.userId, after, limit: PAGE });
+      const page = await loadPushables(database, { userId: pusher.userId, after, limit: PAGE });
       for (const notified of page) {
         if (this.#closed) return;
         const outcome = await this.#deliver(pusher, notified, failing);
@@ -152,14 +153,14 @@ class PushSender implements AsyncDisposable {
 
   async #deliver(
     pusher: Pusher,
-    notified: NotifiedEvent,
+    notified: Pushable,
     failing: Map<string, Failing>,
   ): Promise<'done' | 'failed' | 'given up' | 'gone'> {
     const { gateway, pushers, rooms, notifications, clock, allowsHttp } = this.#options;
-    const { event } = notified.event;
+    const { event } = notified;
     const url = readGatewayUrl(pusher.data['url'], allowsHttp);
     const isOld = clock.now() - event.originServerTs > MAX_AGE_MS;
-    const room = await rooms.loadSnapshot(event.roomId);
+    const room = notified.room ?? (await rooms.loadSnapshot(event.roomId));
     if (notified.isRead || isOld || url === undefined || room === undefined) return 'done';
     const unread = await notifications.countAll(pusher.userId);
     try {

@@ -4,13 +4,15 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
  */
-import type { RoomEngine } from '../engine/types.ts';
+import type { CreateRoomRequest, RoomEngine } from '../engine/types.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import type { RoomAlias, RoomId, UserId } from '../protocol/ids.ts';
+import { type RoomAlias, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import { insertAlias, isAliasTaken, loadAliases } from '../storage/room-directory.ts';
 import { type Actor, requireNotSuspended } from './actor.ts';
+import type { MembershipsElsewhere } from './elsewhere.ts';
+import { doesNotFederate } from './membership.ts';
 import type { LoadProfile, Profile } from './profile.ts';
 import { createRoomCreation, type RoomCreationRequest } from './room-creation.ts';
 
@@ -19,8 +21,9 @@ export interface RoomCreatorOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly loadProfile: LoadProfile;
-  /** Refuses users that cannot be invited, such as those of servers that we cannot reach. */
-  readonly requireInvitable: (userId: UserId) => void;
+  readonly serverName: ServerName;
+  /** Has the servers of those who are invited sign; undefined where there are none. */
+  readonly elsewhere?: Pick<MembershipsElsewhere, 'cosign'> | undefined;
 }
 
 export interface NewRoomRequest extends RoomCreationRequest {
@@ -30,10 +33,11 @@ export interface NewRoomRequest extends RoomCreationRequest {
 export type CreateRoom = (creator: Actor, request: NewRoomRequest) => Promise<RoomId>;
 
 export function createRoomCreator(options: RoomCreatorOptions): CreateRoom {
-  const { engine, database, clock } = options;
+  const { engine, database, clock, elsewhere, serverName } = options;
   return async (creator, request) => {
     requireNotSuspended(creator);
-    for (const userId of request.invites) options.requireInvitable(userId);
+    const invitesOthers = request.invites.some((userId) => serverNameOf(userId) !== serverName);
+    if (invitesOthers && elsewhere === undefined) throw doesNotFederate();
     if (request.alias !== undefined) await requireFreeAlias(database, request.alias);
     const profiles = await loadProfiles(options.loadProfile, [creator.userId, ...request.invites]);
     const plan = createRoomCreation(request, { creator: creator.userId, profiles });
@@ -50,6 +54,15 @@ export function createRoomCreator(options: RoomCreatorOptions): CreateRoom {
         throw cause;
       }
     };
+    let refusal: unknown;
+    const cosign: CreateRoomRequest['cosign'] = async (events) => {
+      try {
+        return (await elsewhere?.cosign(events, request.version)) ?? new Map();
+      } catch (cause) {
+        refusal = cause;
+        throw cause;
+      }
+    };
     try {
       const snapshot = await engine.createRoom({
         version: request.version,
@@ -58,10 +71,12 @@ export function createRoomCreator(options: RoomCreatorOptions): CreateRoom {
         events: () => plan.events,
         isPublic: request.isPublished,
         also: claimAlias,
+        cosign: invitesOthers ? cosign : undefined,
       });
       return snapshot.roomId;
     } catch (cause) {
-      throw isTaken ? aliasInUse() : asInvalidState(cause);
+      if (isTaken) throw aliasInUse();
+      throw cause === refusal ? cause : asInvalidState(cause);
     }
   };
 }

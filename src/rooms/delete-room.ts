@@ -13,6 +13,7 @@ import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import type { Database, Transaction } from '../storage/database.ts';
+import { hasPendingOutside } from '../storage/outside-memberships.ts';
 import { deleteRoomRows, deleteRoomRowsByForce, listLocalMembers } from '../storage/room-deletion.ts';
 
 export const DELETE_ROOM = 'delete_room';
@@ -117,8 +118,12 @@ async function dropRoom(
       return true;
     }
     if (snapshot !== undefined && hasLocalMembers(snapshot, serverName)) return false;
-    await database.transaction((tx) => deleteRoomRows(tx, roomId, serverName));
-    return true;
+    // Who was invited from outside meanwhile is not to lose the invite unheard.
+    return database.transaction(async (tx) => {
+      if (await hasPendingOutside(tx, roomId)) return false;
+      await deleteRoomRows(tx, roomId, serverName);
+      return true;
+    });
   };
   try {
     return await engine.dropRoom(roomId, work);

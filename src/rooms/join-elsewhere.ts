@@ -119,7 +119,7 @@ function serversOfPower(snapshot: RoomSnapshot): readonly ServerName[] {
 }
 
 /** Up to version 11 a room's id names the server that made it: no more than a guess. */
-function serverInId(roomId: RoomId): readonly ServerName[] {
+export function serverInId(roomId: RoomId): readonly ServerName[] {
   const colon = roomId.indexOf(':');
   const server = colon === -1 ? undefined : parseServerName(roomId.slice(colon + 1));
   return server === undefined ? [] : [server];

@@ -1,18 +1,20 @@
 /**
  * Joining, leaving, inviting, kicking, banning, knocking and forgetting, in rooms that this server is in. What other
- * rooms or the database know is gathered before the room's turn; the decision itself falls inside it. Joins of other rooms
- * are asked of their servers (join-elsewhere.ts).
+ * rooms or the database know is gathered before the room's turn; the decision itself falls inside it. What concerns other
+ * servers is asked of them (join-elsewhere.ts and its like).
  *
  * https://spec.matrix.org/v1.19/client-server-api/#room-membership
  */
 import type { Membership, RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { EventTemplate, RoomEngine } from '../engine/types.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
+import { type EventId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { Database } from '../storage/database.ts';
 import { markForgotten } from '../storage/memberships.ts';
+import { deleteEndedOutside, loadOutside } from '../storage/outside-memberships.ts';
 import { type Actor, notInRoom, requireJoined, requireNotSuspended } from './actor.ts';
+import type { MembershipsElsewhere } from './elsewhere.ts';
 import type { JoinElsewhere } from './join-elsewhere.ts';
 import { changeMembership, decideJoin, decideKick, decideLeave, decideUnban } from './membership-changes.ts';
 import { type LoadProfile, requireProfileFields } from './profile.ts';
@@ -23,10 +25,10 @@ export interface MembershipOptions {
   readonly database: Database;
   readonly serverName: ServerName;
   readonly loadProfile: LoadProfile;
-  /** Refuses users that cannot be invited, such as those of servers that we cannot reach. */
-  readonly requireInvitable: (userId: UserId) => void;
   /** Joins by way of other servers; undefined where there are none. */
   readonly joinElsewhere?: JoinElsewhere | undefined;
+  /** Memberships that other servers have a say in; undefined where there are none. */
+  readonly elsewhere?: Pick<MembershipsElsewhere, 'invite' | 'leave' | 'knock'> | undefined;
 }
 
 /** What all changes of a membership are given; `content` holds `reason` and whatever else the client put there. */
@@ -47,7 +49,7 @@ export interface TargetedRequest extends MembershipRequest {
 /** Each answers with the id of the member event that then is current. */
 export interface Memberships {
   join(actor: Actor, request: JoinRequest): Promise<EventId>;
-  knock(actor: Actor, request: MembershipRequest): Promise<EventId>;
+  knock(actor: Actor, request: JoinRequest): Promise<EventId>;
   leave(actor: Actor, request: MembershipRequest): Promise<EventId>;
   invite(actor: Actor, request: TargetedRequest): Promise<EventId>;
   kick(actor: Actor, request: TargetedRequest): Promise<EventId>;
@@ -106,33 +108,63 @@ async function joinHere(
   return change(engine, { roomId, target: userId }, (current) => decideJoin(current, attempt));
 }
 
-async function knock(options: MembershipOptions, actor: Actor, request: MembershipRequest): Promise<EventId> {
+async function knock(options: MembershipOptions, actor: Actor, request: JoinRequest): Promise<EventId> {
   requireNotSuspended(actor);
   // By a state event, which they may send; the endpoint for knocking is closed to them.
   if (actor.isGuest) throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot knock');
   requireProfileFields(request.content);
-  await loadRoom(options.engine, request.roomId);
   const content = { ...(await options.loadProfile(actor.userId)), ...request.content };
+  const { roomId, servers = [] } = request;
+  const knocked = await options.elsewhere?.knock(actor, { roomId, content, servers });
+  if (knocked !== undefined) return knocked;
+  await loadRoom(options.engine, roomId);
   const target = actor.userId;
-  return change(options.engine, { roomId: request.roomId, target }, (snapshot) =>
+  return change(options.engine, { roomId, target }, (snapshot) =>
     changeMembership(snapshot, { sender: target, target, membership: 'knock', content }),
   );
 }
 
-async function leave({ engine }: MembershipOptions, { userId }: Actor, request: MembershipRequest): Promise<EventId> {
-  const { roomId, content } = request;
+async function leave(
+  { engine, elsewhere }: MembershipOptions,
+  { userId }: Actor,
+  { roomId, content }: MembershipRequest,
+): Promise<EventId> {
+  const left = await elsewhere?.leave({ userId }, { roomId, content });
+  if (left !== undefined) return left;
   if ((await engine.loadSnapshot(roomId)) === undefined) throw notInRoom();
   return change(engine, { roomId, target: userId }, (snapshot) => decideLeave(snapshot, { sender: userId, content }));
 }
 
 async function invite(options: MembershipOptions, actor: Actor, request: TargetedRequest): Promise<EventId> {
-  options.requireInvitable(request.target);
+  if (serverNameOf(request.target) !== options.serverName) return inviteOther(options, actor, request);
   const content = { ...request.content, ...(await options.loadProfile(request.target)) };
   return changeOther(options, {
     actor,
     request: { ...request, content },
     decide: (snapshot, invited) => changeMembership(snapshot, { ...invited, membership: 'invite' }),
   });
+}
+
+/** A user of another server, whose profile that server shows. */
+async function inviteOther(options: MembershipOptions, actor: Actor, request: TargetedRequest): Promise<EventId> {
+  const { engine, elsewhere } = options;
+  const { roomId, target, content } = request;
+  requireNotSuspended(actor);
+  if (elsewhere === undefined) throw doesNotFederate();
+  const snapshot = await engine.loadSnapshot(roomId);
+  if (snapshot === undefined) throw notInRoom();
+  requireJoined(snapshot, actor.userId);
+  const change = { sender: actor.userId, target, membership: 'invite', content } as const;
+  const [template] = changeMembership(snapshot, change);
+  const current = snapshot.get('m.room.member', target)?.eventId;
+  if (template === undefined && current !== undefined) return current;
+  if (template === undefined) throw new Error('a membership that needed no event has none');
+  return elsewhere.invite(snapshot, template);
+}
+
+/** An invite that its user could never learn of is better refused. */
+export function doesNotFederate(): MatrixError {
+  return new MatrixError('M_FORBIDDEN', 'Users of other servers cannot be invited: this server does not federate');
 }
 
 interface OtherChange {
@@ -186,9 +218,15 @@ const decideRemoval: OtherChange['decide'] = (snapshot, removal) =>
 async function forget({ engine, database }: MembershipOptions, { userId }: Actor, roomId: RoomId): Promise<void> {
   const membership = (await engine.loadSnapshot(roomId))?.membershipOf(userId);
   if (membership === 'join' || membership === 'invite' || membership === 'knock') {
-    throw new MatrixError('M_UNKNOWN', 'You have to leave the room before you can forget it', { status: 400 });
+    throw stillThere();
   }
-  await markForgotten(database, { roomId, userId });
+  const outside = await loadOutside(database, { userId, roomId });
+  if (outside?.membership === 'invite' || outside?.membership === 'knock') throw stillThere();
+  await Promise.all([markForgotten(database, { roomId, userId }), deleteEndedOutside(database, { roomId, userId })]);
+}
+
+function stillThere(): MatrixError {
+  return new MatrixError('M_UNKNOWN', 'You have to leave the room before you can forget it', { status: 400 });
 }
 
 type Engine = MembershipOptions['engine'];

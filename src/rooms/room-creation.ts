@@ -114,7 +114,10 @@ interface Creators {
 function planPowerLevels(request: RoomCreationRequest, { creator, invites, creationContent }: Creators): JsonObject {
   const { version, preset } = request;
   const admins = preset === 'trusted_private_chat' ? [creator, ...invites] : [creator];
-  const content = { ...defaultPowerLevels(version, admins), ...request.powerLevelOverride };
+  const defaults = defaultPowerLevels(version, admins);
+  // Among people who chose each other anybody may bring in one more.
+  const levels = preset === 'public_chat' ? defaults : { ...defaults, invite: 0 };
+  const content = { ...levels, ...request.powerLevelOverride };
   const creators = new Set<string>(version.creatorsPrivileged ? [creator, ...additionalCreators(creationContent)] : []);
   checkPowerLevels(content, (userId) => creators.has(userId));
   return content;

@@ -8,8 +8,7 @@ import type { RemoteDirectory } from '../federation/remote-directory.ts';
 import type { RemoteJoins } from '../federation/remote-join.ts';
 import type { RemoteReading } from '../federation/remote-reading.ts';
 import type { Clock } from '../lib/clock.ts';
-import { MatrixError } from '../protocol/errors.ts';
-import { type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import type { RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import { listRoomAccountData } from '../storage/account-data.ts';
@@ -18,6 +17,7 @@ import type { Hub } from '../streams/hub.ts';
 import { type Aggregations, createAggregations } from './aggregations.ts';
 import { type Aliases, createAliases } from './aliases.ts';
 import { type CreateRoom, createRoomCreator } from './create-room.ts';
+import type { MembershipsElsewhere } from './elsewhere.ts';
 import { createEventAtTime, type LoadEventAtTime } from './event-at-time.ts';
 import { createEventReading, type EventReading } from './event-context.ts';
 import { createGaps } from './gaps.ts';
@@ -69,6 +69,8 @@ export interface RoomsOptions {
   readonly remoteReading?: RemoteReading;
   /** Joins by way of other servers. */
   readonly remoteJoins?: RemoteJoins;
+  /** Memberships that other servers have a say in. */
+  readonly elsewhere?: MembershipsElsewhere;
   readonly searchIndex: SearchIndex;
   readonly ignoredUsers: IgnoredUsers;
   readonly hub: Hub;
@@ -111,8 +113,9 @@ export function createRooms(options: RoomsOptions): Rooms {
   const { remoteJoins } = options;
   const shared = {
     ...options,
-    requireInvitable: (userId: UserId) => requireLocal(userId, serverName),
-    joinElsewhere: remoteJoins && createJoinElsewhere({ ...options, remoteJoins }),
+    joinElsewhere:
+      remoteJoins &&
+      createJoinElsewhere({ ...options, remoteJoins, loadInviteServers: options.elsewhere?.loadServers }),
   };
   const access = createRoomAccess({ engine, database });
   const visibility = createVisibility({ engine, database });
@@ -157,10 +160,4 @@ export function createRooms(options: RoomsOptions): Rooms {
     searchUsers: createUserDirectory({ database, serverName }),
     upgrade: createRoomUpgrader(options),
   };
-}
-
-/** An invite that its user could never learn of is better refused. */
-function requireLocal(userId: UserId, serverName: ServerName): void {
-  if (serverNameOf(userId) === serverName) return;
-  throw new MatrixError('M_FORBIDDEN', 'Users of other servers cannot be invited: this server does not federate');
 }

@@ -1,7 +1,7 @@
 /**
- * The stream of events as other servers are sent it: what this server's users did, whatever the rooms. What was done by way
- * of a server, such as a join, that server sends. Changes of current state that state resolution made are no events, and nobody is sent
- * them; the events that they go back to are.
+ * The stream of events as other servers are sent it: what this server's users did, whatever the rooms. What was
+ * done by way of a server, such as a join, that server sends. Changes of current state that state resolution made are no
+ * events, and nobody is sent them; the events that they go back to are.
  */
 import type { EventId, RoomId } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
@@ -39,10 +39,14 @@ export async function listEventsOfServer(
     pdu: string;
     redacted: boolean;
   }>`
-    select e.room_id, r.room_version, e.event_id, e.position, e.pdu, e.redacted_by is not null as redacted
-    from events e join rooms r using (room_id)
-    where e.position > ${after} and e.position <= ${upTo} and e.rejection is null and not e.soft_failed
-      and coalesce(e.outgoing, substr(e.sender, strpos(e.sender, ':') + 1) = ${serverName})
+    select e.room_id, r.room_version, e.event_id, e.position, e.pdu, e.redacted
+    from room_heads h join rooms r using (room_id)
+    cross join lateral (
+      select room_id, event_id, position, pdu, redacted_by is not null as redacted from events
+      where events.room_id = h.room_id and events.position > ${after} and events.position <= ${upTo}
+        and rejection is null and not soft_failed and coalesce(outgoing, substr(sender, strpos(sender, ':') + 1) = ${serverName})
+    ) e
+    where h.last_position > ${after}
     order by e.position limit ${limit}`);
   return rows.flatMap((row) => {
     const version = getRoomVersion(row.room_version);

@@ -4,7 +4,7 @@
  */
 import type { RoomId, ServerName } from '../protocol/ids.ts';
 import type { Transaction } from './database.ts';
-import { sql, textArray } from './sql.ts';
+import { bigintArray, sql, textArray } from './sql.ts';
 
 export interface TransactionKey {
   readonly origin: ServerName;
@@ -49,16 +49,28 @@ export interface StagedPdu {
   readonly pdu: string;
 }
 
+export interface StagedWanted {
+  readonly roomId: RoomId;
+  /** Numbers of PDUs that were worked on. */
+  readonly except: readonly number[];
+  readonly limit: number;
+}
+
 /** The oldest PDUs that wait for a room. */
-export async function listStaged(tx: Transaction, roomId: RoomId, limit: number): Promise<readonly StagedPdu[]> {
+export async function listStaged(
+  tx: Transaction,
+  { roomId, except, limit }: StagedWanted,
+): Promise<readonly StagedPdu[]> {
   const rows = await tx.query(sql<{ inbound_id: number; origin: ServerName; pdu: string }>`
-    select inbound_id, origin, pdu from inbound_pdus where room_id = ${roomId} order by inbound_id limit ${limit}`);
+    select inbound_id, origin, pdu from inbound_pdus
+    where room_id = ${roomId} and not (inbound_id = any(${bigintArray(except)}::bigint[]))
+    order by inbound_id limit ${limit}`);
   return rows.map((row) => ({ inboundId: row.inbound_id, origin: row.origin, pdu: row.pdu }));
 }
 
-/** Those up to the last one were worked on. */
-export async function deleteStaged(tx: Transaction, roomId: RoomId, upTo: number): Promise<void> {
-  await tx.query(sql`delete from inbound_pdus where room_id = ${roomId} and inbound_id <= ${upTo}`);
+/** Those that were worked on, of any rooms. */
+export async function deleteStaged(tx: Transaction, inboundIds: readonly number[]): Promise<void> {
+  await tx.query(sql`delete from inbound_pdus where inbound_id = any(${bigintArray(inboundIds)}::bigint[])`);
 }
 
 /** The rooms for which PDUs wait. */

@@ -194,15 +194,22 @@ async function upsertCurrentState(tx: Transaction, rows: readonly Row[]): Promis
 async function upsertMemberships(tx: Transaction, rows: readonly Row[]): Promise<void> {
   if (rows.length === 0) return;
   const events = rows.map(({ row }) => row.stored.event);
+  // What was known of the user while this server was not in the room is over.
   await tx.query(sql`
+    with member as (
+      select * from unnest(
+        ${textArray(events.map(({ roomId }) => roomId))}::text[],
+        ${textArray(events.map(({ stateKey }) => stateKey ?? ''))}::text[],
+        ${textArray(rows.map(({ row }) => row.state?.membership ?? 'leave'))}::text[],
+        ${textArray(events.map(({ sender }) => sender))}::text[],
+        ${bigintArray(rows.map(({ row }) => row.stored.nid))}::bigint[],
+        ${bigintArray(rows.map(({ position }) => position))}::bigint[]
+      ) as member (room_id, user_id, membership, sender, event_nid, position)
+    ), outside as (
+      delete from outside_memberships o using member m where o.user_id = m.user_id and o.room_id = m.room_id
+    )
     insert into memberships (room_id, user_id, membership, sender, event_nid, position)
-    select * from unnest(
-      ${textArray(events.map(({ roomId }) => roomId))}::text[],
-      ${textArray(events.map(({ stateKey }) => stateKey ?? ''))}::text[],
-      ${textArray(rows.map(({ row }) => row.state?.membership ?? 'leave'))}::text[],
-      ${textArray(events.map(({ sender }) => sender))}::text[],
-      ${bigintArray(rows.map(({ row }) => row.stored.nid))}::bigint[],
-      ${bigintArray(rows.map(({ position }) => position))}::bigint[])
+    select * from member
     on conflict (room_id, user_id) do update set membership = excluded.membership, sender = excluded.sender,
       event_nid = excluded.event_nid, position = excluded.position, forgotten = false`);
 }

@@ -21,6 +21,7 @@ const DELETIONS: Readonly<Record<string, (roomId: RoomId) => Statement<never>>> 
   notification_exceptions: (roomId) => sql`delete from notification_exceptions where room_id = ${roomId}`,
   notifications: (roomId) => sql`delete from notifications where room_id = ${roomId}`,
   unread_starts: (roomId) => sql`delete from unread_starts where room_id = ${roomId}`,
+  outside_memberships: (roomId) => sql`delete from outside_memberships where room_id = ${roomId}`,
   receipts: (roomId) => sql`delete from receipts where room_id = ${roomId}`,
   server_notice_rooms: (roomId) => sql`delete from server_notice_rooms where room_id = ${roomId}`,
   state_changes: (roomId) => sql`delete from state_changes where room_id = ${roomId}`,
@@ -73,8 +74,18 @@ async function rememberMembers(tx: Transaction, roomId: RoomId, serverName: Serv
     select user_id, room_id,
       -- Whom nothing made leave learns of it at the next position that there will be.
       case when membership in ('leave', 'ban') then position else (select max(position) + 1 from stream_writers) end
-    from memberships
-    where room_id = ${roomId} and not forgotten and right(user_id, ${serverName.length + 1}) = ${`:${serverName}`}
+    from (
+      select user_id, room_id, membership, position from memberships
+      where room_id = ${roomId} and not forgotten and right(user_id, ${serverName.length + 1}) = ${`:${serverName}`}
+        and not exists (
+          select from outside_memberships o
+          where o.room_id = ${roomId} and o.user_id = memberships.user_id and o.position > memberships.position)
+      union all
+      select user_id, room_id, membership, position from outside_memberships o
+      where room_id = ${roomId} and not exists (
+        select from memberships m
+        where m.room_id = ${roomId} and m.user_id = o.user_id and m.position >= o.position)
+    ) member
     on conflict (user_id, room_id) do update set position = greatest(deleted_room_members.position, excluded.position)`);
 }
 
@@ -100,6 +111,9 @@ export async function listLocalMembers(
     where room_id = ${roomId} and membership in ('join', 'invite', 'knock')
       and right(user_id, ${serverName.length + 1}) = ${`:${serverName}`}
       and user_id > ${after}
+    union
+    select user_id from outside_memberships
+    where room_id = ${roomId} and membership in ('invite', 'knock') and user_id > ${after}
     order by user_id limit ${limit}`);
   return rows.map((row) => row.user_id);
 }
@@ -123,6 +137,8 @@ export async function listAbandonedRooms(
         select from memberships m
         where m.room_id = r.room_id and m.membership in ('join', 'invite', 'knock')
           and right(m.user_id, ${serverName.length + 1}) = ${`:${serverName}`})
+      and not exists (
+        select from outside_memberships o where o.room_id = r.room_id and o.membership in ('invite', 'knock'))
       and not exists (
         select from jobs j
         where j.kind = 'delete_abandoned_room' and j.subject = r.room_id and j.state in ('queued', 'running'))

@@ -78,14 +78,20 @@ async function deleteState(tx: Transaction, rows: readonly Row[]): Promise<void>
 async function updateMemberships(tx: Transaction, rows: readonly Row[]): Promise<void> {
   if (rows.length === 0) return;
   await tx.query(sql`
+    with member as (
+      select * from unnest(
+        ${textArray(rows.map(({ row }) => row.roomId))}::text[],
+        ${textArray(rows.map(({ row }) => row.stateKey))}::text[],
+        ${textArray(rows.map(({ row }) => row.member?.membership ?? 'leave'))}::text[],
+        ${textArray(rows.map(({ row }) => row.current?.event.sender ?? row.stateKey))}::text[],
+        ${bigintArray(rows.map(({ row }) => row.current?.nid ?? row.replacesNid))}::bigint[],
+        ${bigintArray(rows.map(({ position }) => position))}::bigint[]
+      ) as member (room_id, user_id, membership, sender, event_nid, position)
+    ), outside as (
+      delete from outside_memberships o using member m where o.user_id = m.user_id and o.room_id = m.room_id
+    )
     insert into memberships (room_id, user_id, membership, sender, event_nid, position)
-    select * from unnest(
-      ${textArray(rows.map(({ row }) => row.roomId))}::text[],
-      ${textArray(rows.map(({ row }) => row.stateKey))}::text[],
-      ${textArray(rows.map(({ row }) => row.member?.membership ?? 'leave'))}::text[],
-      ${textArray(rows.map(({ row }) => row.current?.event.sender ?? row.stateKey))}::text[],
-      ${bigintArray(rows.map(({ row }) => row.current?.nid ?? row.replacesNid))}::bigint[],
-      ${bigintArray(rows.map(({ position }) => position))}::bigint[])
+    select * from member
     on conflict (room_id, user_id) do update set membership = excluded.membership, sender = excluded.sender,
       event_nid = excluded.event_nid, position = excluded.position, forgotten = false`);
 }

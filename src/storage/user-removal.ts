@@ -31,6 +31,9 @@ export async function listCurrentRooms(
   const rows = await tx.query(sql<{ room_id: RoomId }>`
     select room_id from memberships
     where user_id = ${userId} and membership in ('join', 'invite', 'knock') and room_id > ${after}
+    union
+    select room_id from outside_memberships
+    where user_id = ${userId} and membership in ('invite', 'knock') and room_id > ${after}
     order by room_id limit ${limit}`);
   return rows.map((row) => row.room_id);
 }

@@ -1,6 +1,6 @@
 /**
  * One attempt at an answer: takes what changed, sorts the rooms into sections, and lets each section render itself. All
- * questions to the database are asked for all rooms together.
+ * questions to the database are asked for all rooms together; who wants all rooms comes with a few at a time.
  */
 
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
@@ -17,21 +17,27 @@ import { type AccountDataRow, listAccountData } from '../storage/account-data.ts
 import type { Transaction } from '../storage/database.ts';
 import { listNewestReceipts, type ReceiptRow } from '../storage/receipts.ts';
 import type { TypingPosition } from '../streams/sync-token.ts';
+import type { FullStateTexts } from './full-state-texts.ts';
 import { renderInvitedRoom, renderKnockedRoom } from './invited-rooms.ts';
 import { isNewlyJoined, type JoinedRoom, joinedTimeline, renderJoinedRooms } from './joined-rooms.ts';
 import type { LazySession } from './lazy-members.ts';
 import { type LeftRoom, leftTimeline, renderLeftRoom } from './left-rooms.ts';
+import { renderOutsideRooms } from './outside-rooms.ts';
 import { type PresenceParts, type PresenceWanted, renderPresence } from './presence.ts';
-import { renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
+import { type RoomTexts, renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
 import { loadTimelines, type Timeline } from './timelines.ts';
-import type { RoomChange, SyncChanges, SyncContext, UnreadReader } from './types.ts';
+import { hidesInvitesOf, type RoomChange, type SyncChanges, type SyncContext, type UnreadReader } from './types.ts';
 
 export interface AnswerOptions {
   readonly database: Transaction;
-  readonly engine: Pick<RoomEngine, 'getSnapshot' | 'loadSnapshots' | 'getRecent' | 'loadTimeline' | 'loadStateAt'>;
+  readonly engine: Pick<
+    RoomEngine,
+    'getSnapshot' | 'loadSnapshots' | 'getRecent' | 'loadNewest' | 'loadTimeline' | 'loadStateAt'
+  >;
   readonly visibility: Visibility;
   readonly typing: TypingReader;
   readonly unread: UnreadReader;
+  readonly fullStates: FullStateTexts;
   readonly presenceParts: PresenceParts | undefined;
   readonly clock: Clock;
 }
@@ -42,21 +48,42 @@ export interface TypingReader {
   getTyping(roomId: RoomId): readonly string[];
 }
 
-export interface Attempt {
-  /** The reader's serial of presence. */
-  readonly presenceAfter: number | undefined;
+export interface RoomsAttempt {
   readonly changes: SyncChanges;
+  /** Rooms where who types may have changed for the reader. */
+  readonly typingRooms: readonly RoomId[];
   readonly session: LazySession;
   readonly nextBatch: string;
   readonly formatPosition: (position: number) => string;
+}
+
+export interface Attempt extends RoomsAttempt {
+  /** The reader's serial of presence. */
+  readonly presenceAfter: number | undefined;
 }
 
 /** Receipts of a room that a client gets when it first sees it: more names than any client shows. */
 const MAX_FIRST_RECEIPTS = 200;
 
 export async function buildAnswer(options: AnswerOptions, context: SyncContext, attempt: Attempt): Promise<SyncAnswer> {
+  const { gathered, ...rooms } = await buildRooms(options, context, attempt);
+  const wanted = presenceWanted(context, attempt, gathered);
+  return {
+    nextBatch: attempt.nextBatch,
+    accountData: renderGlobalAccountData(context, attempt.changes.accountData),
+    presence: await renderPresence(options.presenceParts, context, wanted),
+    ...rooms,
+  };
+}
+
+/** The sections of the rooms, and what they were made from. */
+export async function buildRooms(
+  options: AnswerOptions,
+  context: SyncContext,
+  attempt: RoomsAttempt,
+): Promise<RoomTexts & { readonly gathered: Gathered }> {
+  const { typingRooms } = attempt;
   const changes = { ...attempt.changes, rooms: attempt.changes.rooms.filter((room) => isRelevant(context, room)) };
-  const typingRooms = options.typing.getChanged(context.since?.typing);
   const snapshots = await loadSnapshots(options, context, { changes, typingRooms });
   const rooms = sortRooms(context, changes, snapshots);
   const joined = await gatherJoined(options, context, { attempt, snapshots, changed: rooms.joined, typingRooms });
@@ -71,21 +98,22 @@ export async function buildAnswer(options: AnswerOptions, context: SyncContext, 
   const { session, formatPosition } = attempt;
   const breathe = createBreather(options.clock);
   const sections = { ...options, breathe, session, formatPosition, timelines, unreadCounts, upTo: changes.position };
-  const presence = await renderPresence(
-    options.presenceParts,
-    context,
-    presenceWanted(context, attempt, { joined, timelines }),
-  );
+  const outside = renderOutsideRooms(context, changes.outside, formatPosition);
   return {
-    nextBatch: attempt.nextBatch,
-    accountData: renderGlobalAccountData(context, changes.accountData),
-    presence,
+    gathered: { joined, timelines },
     join: await renderJoinedRooms(sections, context, joined),
-    invite: new Map(rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)])),
-    knock: new Map(rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)])),
+    invite: new Map([
+      ...rooms.invited.map((room) => [room.roomId, renderInvitedRoom(room, context.userId)] as const),
+      ...outside.invite,
+    ]),
+    knock: new Map([
+      ...rooms.knocked.map((room) => [room.roomId, renderKnockedRoom(room, context.userId)] as const),
+      ...outside.knock,
+    ]),
     leave: new Map([
       ...(await renderLeft({ ...sections, accountData: changes.accountData }, context, rooms.left)),
       ...renderDeleted(context, changes.deletedRooms, formatPosition),
+      ...outside.leave,
     ]),
   };
 }
@@ -163,7 +191,7 @@ function sortRooms(context: SyncContext, changes: SyncChanges, snapshots: Snapsh
     if (change.membership === 'join') rooms.joined.push(change);
     else if (change.membership === 'invite') {
       const inviter = snapshot.get('m.room.member', context.userId)?.sender;
-      if (inviter === undefined || !context.ignored.has(inviter)) rooms.invited.push(snapshot);
+      if (inviter === undefined || !hidesInvitesOf(context, inviter)) rooms.invited.push(snapshot);
     } else if (change.membership === 'knock') rooms.knocked.push(snapshot);
     else if (change.membershipPosition !== undefined) {
       rooms.left.push({ snapshot, change, leftAt: change.membershipPosition });
@@ -173,7 +201,7 @@ function sortRooms(context: SyncContext, changes: SyncChanges, snapshots: Snapsh
 }
 
 interface Gathering {
-  readonly attempt: Attempt;
+  readonly attempt: RoomsAttempt;
   readonly snapshots: Snapshots;
   readonly changed: readonly RoomChange[];
   readonly typingRooms: readonly RoomId[];
@@ -261,7 +289,7 @@ async function renderLeft(
 function renderDeleted(
   { filter, after, useStateAfter }: SyncContext,
   roomIds: readonly RoomId[],
-  formatPosition: Attempt['formatPosition'],
+  formatPosition: RoomsAttempt['formatPosition'],
 ): readonly [RoomId, string][] {
   const timeline = { events: [], limited: false, prevBatch: formatPosition(after) };
   const text = renderRoom({ timeline, state: stateSection(useStateAfter, []) });
@@ -270,7 +298,7 @@ function renderDeleted(
 
 const PUSH_RULES = 'm.push_rules';
 
-function renderGlobalAccountData(context: SyncContext, rows: readonly AccountDataRow[]): readonly string[] {
+export function renderGlobalAccountData(context: SyncContext, rows: readonly AccountDataRow[]): readonly string[] {
   const { filter, after, userId } = context;
   const globals = rows.filter(({ roomId }) => roomId === undefined);
   const others = globals.filter(({ type }) => type !== PUSH_RULES);

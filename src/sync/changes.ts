@@ -11,9 +11,11 @@ import type { RoomEngine } from '../engine/types.ts';
 import type { RoomId, UserId } from '../protocol/ids.ts';
 import { type AccountDataRow, listAccountData } from '../storage/account-data.ts';
 import type { Transaction } from '../storage/database.ts';
+import { listOutsideOfUser, type PlacedOutside } from '../storage/outside-memberships.ts';
 import { listReceiptsOfJoined, type ReceiptRow } from '../storage/receipts.ts';
 import { listDeletedRooms } from '../storage/room-deletion.ts';
 import { listChangedRooms, listUserRooms, type UserRoom } from '../storage/sync-queries.ts';
+import { withNewest } from './outside-rooms.ts';
 import type { MemberChange, RecentChange, RecentChanges } from './recent-changes.ts';
 import type { RoomChange, SyncChanges } from './types.ts';
 
@@ -39,13 +41,14 @@ export function getChanges(options: ChangesOptions, wanted: ChangesWanted): Sync
   const rooms = changedRooms(options, changes, wanted.userId);
   const receipts = changedReceipts(options, changes, wanted.userId);
   if (rooms === undefined || receipts === undefined) return undefined;
-  return {
+  return withNewest({
     position: Math.max(recent.position, wanted.after),
     rooms,
     receipts,
     accountData: changedAccountData(changes, wanted.userId),
     deletedRooms: [],
-  };
+    outside: changedOutside(changes, wanted.userId),
+  });
 }
 
 export async function loadChanges(options: ChangesOptions, wanted: ChangesWanted): Promise<SyncChanges> {
@@ -56,20 +59,22 @@ export async function loadChanges(options: ChangesOptions, wanted: ChangesWanted
     : await listChangedRooms(database, { userId, writerId, after });
   await recent.reach(position);
   const range = { after, upTo: position };
-  const [receipts, accountData, deleted] = await Promise.all([
+  const [receipts, accountData, deleted, outside] = await Promise.all([
     after === 0 ? [] : listReceiptsOfJoined(database, { userId, ...range }),
     listAccountData(database, userId, range),
     after === 0 ? [] : listDeletedRooms(database, userId, range),
+    listOutsideOfUser(database, userId, range),
   ]);
   // A room may have come back from another server since.
   const present = new Set(rooms.map(({ roomId }) => roomId));
-  return {
+  return withNewest({
     position,
     rooms: rooms.map((room) => toRoomChange(room, after)),
     receipts,
     accountData,
     deletedRooms: deleted.filter((roomId) => !present.has(roomId)),
-  };
+    outside,
+  });
 }
 
 function toRoomChange({ roomId, membership, membershipPosition, earlier }: UserRoom, after: number): RoomChange {
@@ -139,6 +144,12 @@ function changedReceipts(
     if (snapshot.membershipOf(userId) === 'join') receipts.push(row);
   }
   return receipts;
+}
+
+/** The newest of each room. */
+function changedOutside(changes: readonly RecentChange[], userId: UserId): readonly PlacedOutside[] {
+  const own = changes.filter((change) => change.kind === 'outside').filter(({ row }) => row.userId === userId);
+  return [...new Map(own.map(({ row, position }) => [row.roomId, { ...row, position }])).values()];
 }
 
 /** The newest of each type and room. */

@@ -18,6 +18,7 @@ import {
   compileProjection,
   compileRoomSelection,
   type FilterableEvent,
+  passesAll,
 } from '../protocol/filter-match.ts';
 import { type Filter, parseFilter, type RoomEventFilter } from '../protocol/filters.ts';
 import type { JsonObject, JsonValue, StateEvent } from '../protocol/pdu.ts';
@@ -37,6 +38,8 @@ export interface CompiledFilter {
   /** Counts of threads for themselves, and that of the room without them. */
   readonly unreadThreads: boolean;
   readonly state: Predicate;
+  /** Whether all state is wanted, as it is. */
+  readonly isStatePlain: boolean;
   readonly ephemeral: Predicate;
   readonly roomAccountData: Predicate;
   readonly accountData: Predicate;
@@ -60,6 +63,7 @@ export function compileFilter(json: JsonValue): CompiledFilter {
     timelineLimit: Math.min(room.timeline.limit ?? DEFAULT_TIMELINE_LIMIT, MAX_TIMELINE_LIMIT),
     unreadThreads: room.timeline.unreadThreadNotifications,
     state: compileEventFilter(room.state),
+    isStatePlain: filter.eventFields === undefined && passesAll(room.state),
     ephemeral: withRooms(room.ephemeral),
     roomAccountData: withRooms(room.accountData),
     accountData: compileEventFilter(filter.accountData),

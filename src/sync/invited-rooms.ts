@@ -5,16 +5,7 @@
  */
 import { renderStrippedState } from '../engine/client-events.ts';
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
-
-const STRIPPED_TYPES = [
-  'm.room.create',
-  'm.room.join_rules',
-  'm.room.name',
-  'm.room.avatar',
-  'm.room.topic',
-  'm.room.canonical_alias',
-  'm.room.encryption',
-] as const;
+import { STRIPPED_TYPES } from '../protocol/stripped-state.ts';
 
 /** The text of an entry in `rooms.invite`. */
 export function renderInvitedRoom(snapshot: RoomSnapshot, userId: string): string {

@@ -6,7 +6,7 @@
  */
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomId } from '../protocol/ids.ts';
-import type { JsonObject, StateEvent } from '../protocol/pdu.ts';
+import type { JsonObject } from '../protocol/pdu.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import { renderReceipts, renderTyping } from './ephemeral-events.ts';
@@ -112,7 +112,8 @@ function changesSummary({ known, knownFrom }: Timeline, { after }: SyncContext):
 
 interface Rendering {
   readonly room: Prepared;
-  readonly state: readonly StateEvent[];
+  /** The texts of its events. */
+  readonly state: readonly string[];
 }
 
 function renderPrepared(
@@ -133,10 +134,9 @@ function renderPrepared(
   const hasRead = room.receipts.some(({ userId }) => userId === context.userId);
   if (!isFull && !hasRead && !hasNews && state.length === 0 && ephemeral.length === 0 && accountData.length === 0)
     return undefined;
-  const stateTexts = state.map((event) => filter.renderState(event));
   return renderRoom({
     timeline: renderTimeline(options, context, room),
-    state: stateSection(context.useStateAfter, stateTexts),
+    state: stateSection(context.useStateAfter, state),
     // Whoever gets all of a room is told as well that nothing of the kind goes on.
     ...((isFull || ephemeral.length > 0) && { ephemeral }),
     // A room that comes whole says that there is none, or that what there was has been deleted.

@@ -5,13 +5,14 @@
 import type { Clock } from '../lib/clock.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import { type AccountDataRow, accountDataStream } from '../storage/account-data.ts';
+import { type OutsideMembership, outsideStream } from '../storage/outside-memberships.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { type ReceiptRow, receiptStream } from '../storage/receipts.ts';
 import { stateChangeStream } from '../storage/state-change-stream.ts';
 import type { CommittedBatch } from '../streams/batch.ts';
 import type { Hub } from '../streams/hub.ts';
 
-export type RecentChange = EventChange | ReceiptChange | AccountDataChange;
+export type RecentChange = EventChange | ReceiptChange | AccountDataChange | OutsideChange;
 
 export interface EventChange {
   readonly kind: 'event';
@@ -39,6 +40,12 @@ export interface AccountDataChange {
   readonly row: AccountDataRow;
 }
 
+export interface OutsideChange {
+  readonly kind: 'outside';
+  readonly position: number;
+  readonly row: OutsideMembership;
+}
+
 export interface RecentChanges extends Disposable {
   /** Up to here everything committed is visible in the room snapshots, the tails and here. */
   readonly position: number;
@@ -63,7 +70,7 @@ export interface RecentChangesOptions {
 
 /** A minute of a busy server; about 4 MB. */
 const MAX_CHANGES = 16_384;
-/** Content of account data kept here; what is larger is read from the database again. */
+/** Content of account data and stripped state kept here; what is larger is read from the database again. */
 const MAX_CONTENT_CHARACTERS = 8 * 1024 * 1024;
 
 /** A writer that has not heard of its own COMMIT by then has lost its connection; the client may try again. */
@@ -149,7 +156,8 @@ function changesIn(batch: CommittedBatch): readonly RecentChange[] {
   const stateChanges = batch.rowsOf(stateChangeStream);
   const receipts = batch.rowsOf(receiptStream);
   const accountData = batch.rowsOf(accountDataStream);
-  if (stateChanges.length === 0 && receipts.length === 0 && accountData.length === 0) return events;
+  const outside = batch.rowsOf(outsideStream);
+  if ([stateChanges, receipts, accountData, outside].every(({ length }) => length === 0)) return events;
   return [
     ...events,
     ...stateChanges.map(({ position, row: { roomId, stateKey, member } }): RecentChange => {
@@ -157,11 +165,14 @@ function changesIn(batch: CommittedBatch): readonly RecentChange[] {
     }),
     ...receipts.map(({ position, row }): RecentChange => ({ kind: 'receipt', position, row })),
     ...accountData.map(({ position, row }): RecentChange => ({ kind: 'account_data', position, row })),
+    ...outside.map(({ position, row }): RecentChange => ({ kind: 'outside', position, row })),
   ].sort((a, b) => a.position - b.position);
 }
 
 function sizeOf(change: RecentChange): number {
-  return change.kind === 'account_data' ? change.row.content.length : 0;
+  if (change.kind === 'account_data') return change.row.content.length;
+  if (change.kind === 'outside') return change.row.strippedState.length + change.row.pduText.length;
+  return 0;
 }
 
 function textOf(value: unknown): string | undefined {

@@ -44,16 +44,20 @@ export function renderRoom(sections: RoomSections): string {
   return `{${parts.join()}}`;
 }
 
-export interface SyncAnswer {
+/** In the order of the answer. */
+export const ROOM_SECTIONS = ['join', 'invite', 'knock', 'leave'] as const;
+export type RoomSection = (typeof ROOM_SECTIONS)[number];
+export type RoomTexts = Readonly<Record<RoomSection, ReadonlyMap<RoomId, string>>>;
+
+/** What an answer says beside the rooms. */
+export interface AnswerHead {
   readonly nextBatch: string;
   /** Global account data. */
   readonly accountData: readonly string[];
   readonly presence: readonly string[];
-  readonly join: ReadonlyMap<RoomId, string>;
-  readonly invite: ReadonlyMap<RoomId, string>;
-  readonly knock: ReadonlyMap<RoomId, string>;
-  readonly leave: ReadonlyMap<RoomId, string>;
 }
+
+export interface SyncAnswer extends AnswerHead, RoomTexts {}
 
 export function isEmptyAnswer({ accountData, presence, join, invite, knock, leave }: SyncAnswer): boolean {
   if (presence.length > 0) return false;
@@ -61,20 +65,26 @@ export function isEmptyAnswer({ accountData, presence, join, invite, knock, leav
 }
 
 export function renderAnswer(answer: SyncAnswer): string {
-  const parts = [`"next_batch":${JSON.stringify(answer.nextBatch)}`];
-  if (answer.accountData.length > 0) parts.push(`"account_data":${renderEvents(answer.accountData)}`);
-  if (answer.presence.length > 0) parts.push(`"presence":${renderEvents(answer.presence)}`);
-  const sections = (['join', 'invite', 'knock', 'leave'] as const)
-    .filter((name) => answer[name].size > 0)
-    .map((name) => `"${name}":${renderRooms(answer[name])}`);
-  if (sections.length > 0) parts.push(`"rooms":{${sections.join()}}`);
-  // Clients upload keys when a count is missing or low; until keys can be uploaded there are none to count.
-  parts.push('"device_one_time_keys_count":{}', '"device_unused_fallback_key_types":[]');
-  return `{${parts.join()}}`;
+  const sections = ROOM_SECTIONS.filter((name) => answer[name].size > 0).map(
+    (name) => `"${name}":{${renderRooms(answer[name])}}`,
+  );
+  const rooms = sections.length > 0 ? `,"rooms":{${sections.join()}}` : '';
+  return `${renderHead(answer)}${rooms}}`;
 }
 
-function renderRooms(rooms: ReadonlyMap<RoomId, string>): string {
-  return `{${[...rooms].map(([roomId, text]) => `${JSON.stringify(roomId)}:${text}`).join()}}`;
+/** The beginning of an answer: what follows is its rooms, after a comma, or its closing brace. */
+export function renderHead({ nextBatch, accountData, presence }: AnswerHead): string {
+  const parts = [`{"next_batch":${JSON.stringify(nextBatch)}`];
+  if (accountData.length > 0) parts.push(`"account_data":${renderEvents(accountData)}`);
+  if (presence.length > 0) parts.push(`"presence":${renderEvents(presence)}`);
+  // Clients upload keys when a count is missing or low; until keys can be uploaded there are none to count.
+  parts.push('"device_one_time_keys_count":{}', '"device_unused_fallback_key_types":[]');
+  return parts.join();
+}
+
+/** The members of a section's object. */
+export function renderRooms(rooms: ReadonlyMap<RoomId, string>): string {
+  return [...rooms].map(([roomId, text]) => `${JSON.stringify(roomId)}:${text}`).join();
 }
 
 function renderEvents(events: readonly string[]): string {

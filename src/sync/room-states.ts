@@ -14,6 +14,7 @@ import type { Event, StateEvent } from '../protocol/pdu.ts';
 import type { Transaction } from '../storage/database.ts';
 import type { TimelineEvent } from '../storage/events.ts';
 import { listStateByIds, listStateChanges } from '../storage/sync-queries.ts';
+import type { FullStateTexts } from './full-state-texts.ts';
 import type { LazySession } from './lazy-members.ts';
 import type { Timeline } from './timelines.ts';
 import type { SyncContext } from './types.ts';
@@ -32,25 +33,32 @@ export interface RoomStatesOptions {
   readonly database: Transaction;
   readonly engine: Pick<RoomEngine, 'getRecent'>;
   readonly session: LazySession;
+  readonly fullStates: FullStateTexts;
   readonly breathe: Breathe;
 }
 
 /** A state event, or the id of one that is yet to be loaded. */
 type StateRef = StateEvent | { readonly eventId: EventId };
 
+/** The texts of the events of each room's state. */
 export async function loadRoomStates(
   options: RoomStatesOptions,
   context: SyncContext,
   rooms: readonly StateWanted[],
-): Promise<ReadonlyMap<RoomId, readonly StateEvent[]>> {
+): Promise<ReadonlyMap<RoomId, readonly string[]>> {
   const changes = await loadUnknownChanges(options, context, rooms);
   const picked: { readonly room: StateWanted; readonly refs: readonly StateRef[] }[] = [];
+  const states = new Map<RoomId, readonly string[]>();
   for (const room of rooms) {
+    const shared = sharedState(options, context, room);
+    if (shared !== undefined) {
+      states.set(room.snapshot.roomId, [shared]);
+      continue;
+    }
     picked.push({ room, refs: pickState({ options, context, room, changed: changes.get(room.snapshot.roomId) }) });
     await options.breathe();
   }
   const loaded = await loadRefs(options, picked);
-  const states = new Map<RoomId, readonly StateEvent[]>();
   for (const { room, refs } of picked) {
     const { roomId } = room.snapshot;
     const events = refs
@@ -58,10 +66,26 @@ export async function loadRoomStates(
       .filter((event) => event !== undefined)
       .filter((event) => context.filter.state({ ...event, roomId }));
     if (context.filter.lazyLoadMembers) remember(options.session, room, events);
-    states.set(roomId, events);
+    states.set(
+      roomId,
+      events.map((event) => context.filter.renderState(event)),
+    );
     await options.breathe();
   }
   return states;
+}
+
+/** The whole current state as every reader sees it who wants all of it, where that is what belongs to the timeline. */
+function sharedState({ engine, fullStates }: RoomStatesOptions, context: SyncContext, room: StateWanted) {
+  const { filter } = context;
+  if (!room.isFull || filter.lazyLoadMembers || !filter.isStatePlain) return undefined;
+  const { snapshot, timeline, upTo } = room;
+  const place = placeOf(room, context);
+  const later = engine.getRecent(snapshot.roomId, upTo) ?? [];
+  const changesState = ({ event, position }: TimelineEvent): boolean =>
+    event.stateKey !== undefined && position >= place;
+  if (timeline.known.some(changesState) || later.some(changesState)) return undefined;
+  return fullStates.get(snapshot, () => [...snapshot.state()].map((event) => filter.renderState(event)).join());
 }
 
 /** Changes between the token and the place the state is for, where memory does not have them. */

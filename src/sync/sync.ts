@@ -12,7 +12,13 @@ import { joinedMembers } from '../engine/room-snapshot.ts';
 import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { RoomId } from '../protocol/ids.ts';
+import {
+  compileInvitePermission,
+  type JudgeInviter,
+  UNSTABLE_INVITE_PERMISSION_TYPE,
+} from '../protocol/invite-permission.ts';
 import { accountDataStream } from '../storage/account-data.ts';
+import { outsideStream } from '../storage/outside-memberships.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { receiptStream } from '../storage/receipts.ts';
 import { loadWriterPosition } from '../storage/rooms.ts';
@@ -21,27 +27,32 @@ import type { CommittedBatch } from '../streams/batch.ts';
 import type { Hub } from '../streams/hub.ts';
 import { formatSyncToken, parseSyncToken, type SyncToken, type TypingPosition } from '../streams/sync-token.ts';
 import { createStreamToken, formatStreamToken, positionOf } from '../streams/token.ts';
-import { type AnswerOptions, buildAnswer, type TypingReader } from './build-answer.ts';
+import { type AnswerOptions, type Attempt, buildAnswer, type TypingReader } from './build-answer.ts';
 import { getChanges, loadChanges } from './changes.ts';
+import { createDerivedAccountData, type DerivedAccountData } from './derived-account-data.ts';
+import { createFullStateTexts } from './full-state-texts.ts';
 import { createIgnoredUsers } from './ignored-users.ts';
 import { createLazyMembers, type LazySession } from './lazy-members.ts';
 import { hasPresenceNews, type PresenceParts, wakeSharing } from './presence.ts';
 import { createRecentChanges } from './recent-changes.ts';
-import { isEmptyAnswer, renderAnswer, type SyncAnswer } from './render.ts';
+import { isEmptyAnswer, renderAnswer } from './render.ts';
 import { createSyncFilters, type SyncFilters } from './sync-filters.ts';
 import type { SyncContext, SyncRequest } from './types.ts';
 import { createWaiters, type Waiters, type WaitersRoom } from './waiters.ts';
-import { createWholeSyncs } from './whole-syncs.ts';
+import { renderWhole } from './whole-answer.ts';
+import { createWholeSyncs, type WholeSync } from './whole-syncs.ts';
 
 /** Longer waits gain nothing, and proxies between tend to cut them. */
 const MAX_TIMEOUT_MS = 60_000;
+/** Of users who sync now; of most there is nothing but that they have none. */
+const MAX_CACHED_INVITE_PERMISSIONS = 20_000;
 
 export interface SyncTyping extends TypingReader {
   readonly position: TypingPosition;
   follow(follower: (roomId: RoomId) => void): Disposable;
 }
 
-export interface SyncOptions extends AnswerOptions {
+export interface SyncOptions extends Omit<AnswerOptions, 'fullStates'> {
   readonly typing: SyncTyping;
   readonly hub: Hub;
   readonly committer: { readonly writerId: number; readonly position: number };
@@ -54,8 +65,8 @@ export interface Sync extends Disposable {
   readonly waiting: number;
   /** A room went without a last event for each member: memory does not know of it. */
   forgetRecent(): void;
-  /** The answer as JSON text. */
-  handle(request: SyncRequest): Promise<string>;
+  /** The answer as JSON text: a long one in pieces, which are made when they are asked for. */
+  handle(request: SyncRequest): Promise<string | AsyncIterable<string>>;
 }
 
 /** Has to be made after the engine, whose rooms must hear of each COMMIT first. */
@@ -63,9 +74,25 @@ export function createSync(options: SyncOptions): Sync {
   const { database, engine, hub, typing, clock, committer } = options;
   const recent = createRecentChanges({ hub, clock, position: committer.position });
   const ignored = createIgnoredUsers({ database, hub });
+  const inviters = createDerivedAccountData<JudgeInviter>({
+    database,
+    hub,
+    type: UNSTABLE_INVITE_PERMISSION_TYPE,
+    derive: (content) => compileInvitePermission(undefined, content),
+    costOf: () => 1,
+    maxCost: MAX_CACHED_INVITE_PERMISSIONS,
+  });
   const filters = createSyncFilters({ database, clock });
   const waiters = createWaiters({ clock, getRoom: (roomId) => toWaitersRoom(engine.getSnapshot(roomId)) });
-  const handler = createHandler({ ...options, recent, ignored, filters, waiters });
+  const handler = createHandler({
+    ...options,
+    fullStates: createFullStateTexts(),
+    recent,
+    ignored,
+    inviters,
+    filters,
+    waiters,
+  });
   const { presenceParts } = options;
   const following = [
     ...(presenceParts === undefined ? [] : [followPresence(presenceParts, waiters, options.logger)]),
@@ -73,6 +100,7 @@ export function createSync(options: SyncOptions): Sync {
     typing.follow((roomId) => waiters.wakeRoom(roomId)),
     recent,
     ignored,
+    inviters,
   ];
   return {
     filters,
@@ -87,9 +115,10 @@ export function createSync(options: SyncOptions): Sync {
   };
 }
 
-interface Parts extends SyncOptions {
+interface Parts extends SyncOptions, Pick<AnswerOptions, 'fullStates'> {
   readonly recent: ReturnType<typeof createRecentChanges>;
   readonly ignored: ReturnType<typeof createIgnoredUsers>;
+  readonly inviters: DerivedAccountData<JudgeInviter>;
   readonly filters: SyncFilters;
   readonly waiters: Waiters;
 }
@@ -97,14 +126,14 @@ interface Parts extends SyncOptions {
 function createHandler(parts: Parts): Sync['handle'] {
   const { typing, clock, committer, recent, waiters } = parts;
   const lazyMembers = createLazyMembers();
-  const wholeSyncs = createWholeSyncs();
+  const wholeSyncs = createWholeSyncs({ clock });
   const { writerId } = committer;
   const formatPosition = (position: number): string => formatStreamToken(createStreamToken(writerId, position));
 
-  async function attempt(
+  async function begin(
     context: SyncContext,
     session: LazySession,
-  ): Promise<{ answer: SyncAnswer; token: SyncToken }> {
+  ): Promise<{ readonly attempt: Attempt; readonly token: SyncToken }> {
     const wanted = {
       userId: context.userId,
       after: context.after,
@@ -119,9 +148,26 @@ function createHandler(parts: Parts): Sync['handle'] {
     const nextBatch = formatSyncToken(token);
     const isSameStart = context.since?.typing?.boot === typingPosition.boot;
     const presenceAfter = isSameStart ? context.since?.presence : undefined;
-    const answer = await buildAnswer(parts, context, { changes, session, nextBatch, formatPosition, presenceAfter });
-    if (context.filter.lazyLoadMembers && !isEmptyAnswer(answer)) session.close(nextBatch);
-    return { answer, token };
+    const typingRooms = typing.getChanged(context.since?.typing);
+    return { attempt: { changes, session, typingRooms, nextBatch, formatPosition, presenceAfter }, token };
+  }
+
+  /** A short answer comes in one piece; of a long one, whatever can be refused is over with the first. */
+  async function answerWhole(context: SyncContext, session: LazySession, signal: AbortSignal) {
+    const turns = await wholeSyncs.begin(signal);
+    try {
+      const { attempt } = await turns.turn(() => begin(context, session));
+      const pieces = renderWhole(parts, context, { attempt, turns });
+      const first = await pieces.next();
+      const second = await pieces.next();
+      if (first.done === true) throw new Error('an answer has one piece at least');
+      if (second.done !== true) return resume({ made: [first.value, second.value], rest: pieces, turns }, parts.logger);
+      turns[Symbol.dispose]();
+      return first.value;
+    } catch (cause) {
+      turns[Symbol.dispose]();
+      throw cause;
+    }
   }
 
   return async (request) => {
@@ -133,14 +179,15 @@ function createHandler(parts: Parts): Sync['handle'] {
     using _syncing = await parts.presenceParts?.presence.startSync(request.userId, request.setPresence);
     for (;;) {
       const ignored = parts.ignored.get(request.userId) ?? (await parts.ignored.load(request.userId));
+      const judgeInviter = parts.inviters.get(request.userId) ?? (await parts.inviters.load(request.userId));
       const after = since === undefined ? 0 : positionOf(since.stream, writerId);
-      const context = { ...request, since, after, filter, ignored, now: clock.now() };
-      const isWhole = after === 0 || context.fullState;
-      const { answer, token } = await (isWhole
-        ? wholeSyncs.run(request.signal, () => attempt(context, session))
-        : attempt(context, session));
+      const context = { ...request, since, after, filter, ignored, judgeInviter, now: clock.now() };
+      if (after === 0 || context.fullState) return answerWhole(context, session, request.signal);
+      const { attempt, token } = await begin(context, session);
+      const answer = await buildAnswer(parts, context, attempt);
+      if (filter.lazyLoadMembers && !isEmptyAnswer(answer)) session.close(attempt.nextBatch);
       const left = deadline - clock.monotonic();
-      const isDone = !isEmptyAnswer(answer) || since === undefined || request.fullState || left <= 0;
+      const isDone = !isEmptyAnswer(answer) || left <= 0;
       if (isDone || request.signal.aborted) return renderAnswer(answer);
       // Nothing up to here concerns the client, so it need not be looked at again.
       since = token;
@@ -151,6 +198,25 @@ function createHandler(parts: Parts): Sync['handle'] {
       if (isUnchanged) await waiters.wait(request.userId, { timeout: left, signal: request.signal });
     }
   };
+}
+
+interface Begun {
+  readonly made: readonly string[];
+  readonly rest: AsyncIterable<string>;
+  readonly turns: WholeSync;
+}
+
+/** What was made already, then the rest. */
+async function* resume({ made, rest, turns }: Begun, logger: Logger): AsyncGenerator<string, void, undefined> {
+  using _turns = turns;
+  try {
+    yield* made;
+    yield* rest;
+  } catch (cause) {
+    // The client sees a broken connection, and asks again.
+    if (!(cause instanceof MatrixError)) logger.error({ cause }, 'a long sync ended early');
+    throw cause;
+  }
 }
 
 function followPresence(parts: PresenceParts, waiters: Waiters, logger: Logger): Disposable {
@@ -192,6 +258,7 @@ function wake(waiters: Waiters, batch: CommittedBatch): void {
     else waiters.wakeRoom(row.roomId);
   }
   for (const { row } of batch.rowsOf(accountDataStream)) waiters.wakeUser(row.userId);
+  for (const { row } of batch.rowsOf(outsideStream)) waiters.wakeUser(row.userId);
 }
 
 function toWaitersRoom(snapshot: ReturnType<AnswerOptions['engine']['getSnapshot']>): WaitersRoom | undefined {

@@ -9,9 +9,7 @@ import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { Visibility, VisibleEvent } from '../engine/visible-events.ts';
 import type { RoomId } from '../protocol/ids.ts';
-import type { Transaction } from '../storage/database.ts';
 import type { TimelineEvent } from '../storage/events.ts';
-import { listNewestEvents } from '../storage/sync-queries.ts';
 import type { SyncContext } from './types.ts';
 
 export interface TimelineWanted {
@@ -39,8 +37,7 @@ export interface Timeline {
 }
 
 export interface TimelinesOptions {
-  readonly database: Transaction;
-  readonly engine: Pick<RoomEngine, 'getRecent' | 'loadTimeline'>;
+  readonly engine: Pick<RoomEngine, 'getRecent' | 'loadNewest' | 'loadTimeline'>;
   readonly visibility: Visibility;
 }
 
@@ -71,7 +68,7 @@ export async function loadTimelines(
 }
 
 async function loadNewest(
-  { database, engine }: TimelinesOptions,
+  { engine }: TimelinesOptions,
   { filter }: SyncContext,
   rooms: readonly TimelineWanted[],
 ): Promise<ReadonlyMap<RoomId, Known>> {
@@ -86,7 +83,7 @@ async function loadNewest(
   if (cold.length === 0) return known;
   const limit = filter.timelineLimit + 1;
   const ranges = cold.map(({ snapshot: { roomId, version }, after, upTo }) => ({ roomId, version, after, upTo }));
-  const found = await listNewestEvents(database, ranges, limit);
+  const found = await engine.loadNewest(ranges, limit);
   for (const { snapshot, after } of cold) {
     const events = found.get(snapshot.roomId) ?? [];
     known.set(snapshot.roomId, { events, from: events.length < limit ? after : (events[0]?.position ?? 1) - 1 });

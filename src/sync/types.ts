@@ -2,8 +2,10 @@
  * The words that the parts of a sync share.
  */
 import type { RoomId, UserId } from '../protocol/ids.ts';
+import type { JudgeInviter } from '../protocol/invite-permission.ts';
 import type { PresenceState } from '../protocol/presence.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
+import type { PlacedOutside } from '../storage/outside-memberships.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import type { SyncToken } from '../streams/sync-token.ts';
 import type { CompiledFilter } from './compiled-filter.ts';
@@ -40,8 +42,15 @@ export interface SyncContext {
   readonly useStateAfter: UseStateAfter;
   /** Users whose messages the reader does not want to see. */
   readonly ignored: ReadonlySet<string>;
+  /** Whose invites the reader does not want to hear of. */
+  readonly judgeInviter: JudgeInviter;
   /** Wall clock. */
   readonly now: number;
+}
+
+/** Where an invite was made all the same, or before its user thought so. */
+export function hidesInvitesOf({ ignored, judgeInviter }: SyncContext, inviter: UserId): boolean {
+  return ignored.has(inviter) || judgeInviter(inviter) === 'ignore';
 }
 
 /** Unread notifications, of a room or of one of its threads. */
@@ -81,4 +90,6 @@ export interface SyncChanges {
   readonly accountData: readonly AccountDataRow[];
   /** Rooms that the user was in and that are no more. */
   readonly deletedRooms: readonly RoomId[];
+  /** Memberships in rooms that this server is not in. */
+  readonly outside: readonly PlacedOutside[];
 }

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
-import { startHomeserver, type TestClient, type TestHomeserver } from '../support/federation.ts';
+import { call, startHomeserver, type TestClient, type TestHomeserver } from '../support/federation.ts';
 import { at, listAt, textAt } from '../support/json.ts';
 import { until } from '../support/until.ts';
 
@@ -106,6 +106,27 @@ describe('who is let in', () => {
     await until(async () => (await alice.call('POST', joinPath(room, there), {})).status === 403);
     const rooms = await alice.ok('GET', '/joined_rooms');
     assert.ok(!listAt(rooms, 'joined_rooms').includes(room));
+  });
+
+  test('no guests: their accounts are known here alone', async () => {
+    const registration = { enabled: true, requires_token: false, guests: true };
+    await using open = await startHomeserver({ authority, config: { registration } });
+    const path = '/_matrix/client/v3/register?kind=guest';
+    const guest = await call(open.url, { method: 'POST', path, body: {} });
+    const room = await createRoom(bob, {
+      preset: 'public_chat',
+      // Its id names a server to ask.
+      room_version: '11',
+      initial_state: [{ type: 'm.room.guest_access', state_key: '', content: { guest_access: 'can_join' } }],
+    });
+    const refused = await call(open.url, {
+      method: 'POST',
+      path: `/_matrix/client/v3/rooms/${encodeURIComponent(room)}/join`,
+      body: {},
+      headers: { authorization: `Bearer ${textAt(guest.body, 'access_token')}` },
+    });
+    assert.deepEqual([refused.status, at(refused.body, 'errcode')], [403, 'M_GUEST_ACCESS_FORBIDDEN']);
+    assert.equal(await membershipOf(bob, room, textAt(guest.body, 'user_id')), undefined);
   });
 
   test('nobody into a room that is blocked here', async () => {

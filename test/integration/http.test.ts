@@ -357,7 +357,24 @@ test('long polls hear of a client that goes away, and answer when the server sto
   await server[Symbol.asyncDispose]();
 });
 
-test('pipelined requests are answered in order', async () => {
+for (const [what, lines, body] of [
+  ['a length and chunks', ['Content-Length: 4', 'Transfer-Encoding: chunked'], '0\r\n\r\n'],
+  ['two lengths', ['Content-Length: 2', 'Content-Length: 3'], '{}x'],
+  ['a length that is no number', ['Content-Length: +2'], '{}'],
+  ['an encoding that is none', ['Transfer-Encoding: xchunked'], '0\r\n\r\n'],
+  ['a header over two lines', ['X-Folded: a', ' b', 'Content-Length: 2'], '{}'],
+] as const) {
+  test(`C11: a request with ${what} is refused, and what follows on its connection is no request`, async () => {
+    await using server = await startAccountsServer({ endpoints: ENDPOINTS });
+    const head = ['POST /_matrix/client/v3/test/raw HTTP/1.1', 'Host: x', ...lines, '', ''].join('\r\n');
+    const smuggled = 'GET /_matrix/client/v3/test/raw HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+    const answer = await talk(server.url, head + body + smuggled, 'end');
+    assert.match(answer, /^HTTP\/1\.1 4\d\d /);
+    assert.equal(answer.match(/HTTP\/1\.1/g)?.length, 1, answer);
+  });
+}
+
+test('C11: pipelined requests are answered in order', async () => {
   await using server = await startAccountsServer({ endpoints: ENDPOINTS });
   const one = 'GET /_matrix/client/v3/test/raw HTTP/1.1\r\nHost: x\r\n\r\n';
   const two = 'GET /_matrix/unknown HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';

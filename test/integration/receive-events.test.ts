@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { createForkHealer } from '../../src/engine/heal-forks.ts';
 import type { JsonValue, Pdu } from '../../src/protocol/pdu.ts';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
-import { ALICE, createPublicRoom, member, message, state, versionOf } from '../support/engine.ts';
+import { ALICE, BOB, createPublicRoom, member, message, state, versionOf } from '../support/engine.ts';
 import { currentState } from '../support/receiver.ts';
 import { RemoteRoom } from '../support/remote-room.ts';
 import { createScene, EVE, extremitiesOf, MALLORY, remote, storedAs, timelineOf } from '../support/remote-scene.ts';
@@ -161,6 +161,28 @@ test("A29, A30: a banned user's event on an old branch is soft-failed: kept, uns
   await room.learnFrom(at);
   const [sent] = await at.engine.send({ roomId, decide: () => [message('goes on')] });
   assert.ok(sent);
+});
+
+test('C13: joins and messages of ours and a thousand events of others go on side by side', async () => {
+  await using scene = await createScene();
+  const { at, room, roomId, receive } = scene;
+  const theirs = Array.from({ length: 20 }, () => Array.from({ length: 50 }, () => room.message(EVE, 'theirs')));
+  const [outcomes, ours] = await Promise.all([
+    Promise.all(theirs.map((events) => receive(...events))),
+    Promise.all(
+      Array.from({ length: 100 }, (_, index) =>
+        at.engine.send({ roomId, decide: () => [index % 10 === 0 ? member(BOB, 'join') : message('ours')] }),
+      ),
+    ),
+  ]);
+  assert.deepEqual([...new Set(outcomes.flat())], ['accepted']);
+  assert.equal(ours.length, 100);
+  const snapshot = await at.engine.loadSnapshot(roomId);
+  assert.ok(snapshot);
+  const range = { roomId, version: snapshot.version, after: 0, before: Number.MAX_SAFE_INTEGER, limit: 2_000 };
+  const timeline = await at.engine.loadTimeline({ ...range, direction: 'forward' });
+  const placed = new Set(timeline.map(({ event }) => event.eventId));
+  assert.ok([...theirs.flat(), ...ours.flat()].every(({ eventId }) => placed.has(eventId)));
 });
 
 test('A25: nobody of ours in the room: nothing is applied, and nobody comes back', async () => {

@@ -58,6 +58,7 @@ async function createScene(at: TestEngine): Promise<Scene> {
         engine,
         receiver: other,
         joins: { getPending: () => undefined },
+        loadOutsideVersions: async () => new Map(),
         edus,
         clock: systemClock,
         logger: silentLogger,
@@ -107,6 +108,37 @@ test('A21: 50 PDUs of which one is none: the others are taken in', async () => {
   await send(inbound, 'good', pdus);
   await inbound.idle();
   assert.ok(await has(scene, room));
+});
+
+test('A23: what another transaction commits late, with earlier numbers, is worked on too', async () => {
+  await using at = await createTestEngine();
+  const scene = await createScene(at);
+  const room = await scene.joinRoom('12');
+  const { database } = at.db;
+  const first = room.message(EVE, 'first');
+  const late = room.message(EVE, 'late');
+  await database.query(sql`alter table inbound_pdus alter column inbound_id restart with 100`);
+  let isIn = false;
+  const { receiver } = scene;
+  await using inbound = scene.inbound({
+    async receive(roomId, from) {
+      // Committed after the numbers of the first were seen, before they are removed.
+      if (!isIn) {
+        isIn = true;
+        await database.query(sql`
+          insert into inbound_pdus (inbound_id, room_id, origin, pdu, received_at) overriding system value
+          values (50, ${roomId}, ${remote.name}, ${JSON.stringify(late.pdu)}, 0)`);
+      }
+      return receiver.receive(roomId, from);
+    },
+  });
+  await send(inbound, '1', [first.pdu]);
+  await inbound.idle();
+  await send(inbound, '2', [room.message(EVE, 'next').pdu]);
+  await inbound.idle();
+  for (const { eventId } of [first, late]) assert.ok(await at.engine.loadEvent(room.roomId, eventId), eventId);
+  const [left] = await database.query(sql<{ count: number }>`select count(*)::integer as count from inbound_pdus`);
+  assert.equal(left?.count, 0);
 });
 
 test('limits: more than 50 PDUs or 100 EDUs are refused as a whole, and so is what is no transaction', async () => {

@@ -47,7 +47,8 @@ describe('membership', () => {
   });
 
   test('an invite-only room lets in whom it invited', async () => {
-    const room = await server.as('alice').createRoom({ preset: 'private_chat' });
+    const levels = { power_level_content_override: { invite: 50 } };
+    const room = await server.as('alice').createRoom({ preset: 'private_chat', ...levels });
     const bob = server.as('bob');
     const inside = bob.room(room.roomId);
     assert.deepEqual(errorOf(await inside.call('POST', '/join', {})), [403, 'M_FORBIDDEN']);
@@ -64,6 +65,14 @@ describe('membership', () => {
       'M_FORBIDDEN',
     ]);
     assert.deepEqual(errorOf(await inside.call('POST', '/invite', { user_id: userId('carol') })), [403, 'M_FORBIDDEN']);
+  });
+
+  test('in a private room any member may invite', async () => {
+    const room = await server.as('alice').createRoom({ preset: 'private_chat', invite: [userId('bob')] });
+    const inside = server.as('bob').room(room.roomId);
+    await inside.join();
+    await inside.invite(server.as('carol'));
+    assert.equal(await membershipOf(room, 'carol'), 'invite');
   });
 
   test('invites are rejected, even in a room that everybody left', async () => {
@@ -182,6 +191,7 @@ describe('membership', () => {
     const room = await alice.createRoom({
       room_version: '11',
       invite: [userId('carol')],
+      power_level_content_override: { invite: 50 },
       initial_state: [
         {
           type: 'm.room.join_rules',

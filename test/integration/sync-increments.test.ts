@@ -19,7 +19,7 @@ function createRandom(seed: number): (bound: number) => number {
 const LIMIT = { room: { timeline: { limit: 5 } } };
 
 for (const seed of [1, 2, 3, 4]) {
-  test(`increments and the pages of their gaps are the whole timeline (seed ${seed})`, async () => {
+  test(`F5: increments and the pages of their gaps are the whole timeline (seed ${seed})`, async () => {
     await using first = await createTestEngine();
     let at = first;
     let client = createTestSync(at);

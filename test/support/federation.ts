@@ -103,7 +103,7 @@ export async function startHomeserver({
     configPath,
     dataDir: join(folder, 'data'),
     test,
-    register: (localpart) => register(url, localpart),
+    register: (localpart) => createClient(url, localpart),
     stop,
     start,
     async [Symbol.asyncDispose]() {
@@ -114,7 +114,8 @@ export async function startHomeserver({
   };
 }
 
-async function register(url: string, username: string): Promise<TestClient> {
+/** Registers a user with whatever homeserver is there. */
+export async function createClient(url: string, username: string): Promise<TestClient> {
   const body = { username, password: 'Correct.Horse-7#Battery~Staple', auth: { type: 'm.login.dummy' } };
   const answer = await call(url, { method: 'POST', path: '/_matrix/client/v3/register', body });
   const token = textAt(answer.body, 'access_token');

@@ -19,6 +19,7 @@ import type { SyncRequest } from '../../src/sync/types.ts';
 import { SERVER, type TestEngine } from './engine.ts';
 
 export interface ClientEvent {
+  readonly origin_server_ts?: number;
   readonly event_id: string;
   readonly type: string;
   readonly sender: string;
@@ -111,7 +112,7 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
     receipts,
     pushRules: createPushRules({ accountData }),
     async get(userId: UserId, { filter, ...parameters }: SyncParameters = {}): Promise<Synced> {
-      const text = await sync.handle({
+      const answer = await sync.handle({
         userId,
         deviceId: 'DEVICE',
         since: undefined,
@@ -123,6 +124,8 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
         signal: new AbortController().signal,
         ...parameters,
       });
+      let text = '';
+      for await (const piece of typeof answer === 'string' ? [answer] : answer) text += piece;
       return JSON.parse(text) as Synced;
     },
     /** How many statements `work` costs outside the committer. */

@@ -7,7 +7,7 @@ import { type Static, Type } from 'typebox';
 import type { RemoteAlias } from '../../federation/remote-directory.ts';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import { AnyObject } from '../../http/schema.ts';
-import { parseServerName, type RoomId } from '../../protocol/ids.ts';
+import { parseServerName } from '../../protocol/ids.ts';
 import type { JsonObject } from '../../protocol/pdu.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
 import { clientPaths, readAlias, readRoomId } from './room-requests.ts';
@@ -70,11 +70,6 @@ export async function findRoom(
   if (!idOrAlias.startsWith('#')) return { roomId: readRoomId(idOrAlias), servers };
   const found = await aliases.find(readAlias(idOrAlias));
   return { roomId: found.roomId, servers: [...servers, ...found.servers] };
-}
-
-/** The room that an id or alias means. */
-export async function resolveRoom(aliases: Ports['aliases'], idOrAlias: string): Promise<RoomId> {
-  return idOrAlias.startsWith('#') ? aliases.resolve(readAlias(idOrAlias)) : readRoomId(idOrAlias);
 }
 
 /** Whatever else the client sends becomes part of its member event, as other servers do it too. */

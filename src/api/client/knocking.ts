@@ -3,7 +3,7 @@
  */
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
-import { resolveRoom } from './joining.ts';
+import { findRoom, Via } from './joining.ts';
 import { Reason, reasonContent } from './membership-body.ts';
 import { clientPaths } from './room-requests.ts';
 
@@ -17,13 +17,14 @@ export function knockingEndpoints({
       path: clientPaths('/knock/{roomIdOrAlias}'),
       auth: 'user',
       rateLimit: 'joins',
+      query: Via,
       body: Reason,
       strictNumbers: true,
       emptyBody: true,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias',
-      async handle({ requester, params, body }) {
-        const roomId = await resolveRoom(aliases, params.roomIdOrAlias);
-        await memberships.knock(requester, { roomId, content: reasonContent(body) });
+      async handle({ requester, params, query, body }) {
+        const { roomId, servers } = await findRoom(aliases, params.roomIdOrAlias, query);
+        await memberships.knock(requester, { roomId, servers, content: reasonContent(body) });
         return { room_id: roomId };
       },
     }),

@@ -2,7 +2,7 @@
  * https://spec.matrix.org/v1.19/client-server-api/#syncing
  */
 import { Type } from 'typebox';
-import { rawJson } from '../../http/answer.ts';
+import { longJson, rawJson } from '../../http/answer.ts';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import type { Sync } from '../../sync/sync.ts';
 import { clientPaths } from './room-requests.ts';
@@ -41,7 +41,7 @@ export function createSyncEndpoints({ sync }: { readonly sync: Sync }): readonly
           timeout: query.timeout ?? 0,
           signal,
         });
-        return rawJson(text);
+        return typeof text === 'string' ? rawJson(text) : longJson(text);
       },
     }),
   ];

@@ -1,8 +1,3 @@
--- Gaps in timelines: events that follow others which we lack. The positions right before such an event are kept free, and
--- backfill puts there what it finds.
-alter table events add column after_gap boolean not null default false;
-create index events_after_gap on events (room_id, position) where after_gap;
-
 -- What other servers say to and about devices: acknowledged when it is here, and taken from here by the features that
 -- deliver it.
 
