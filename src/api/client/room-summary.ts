@@ -22,6 +22,8 @@ export function roomSummaryEndpoints(rooms: Ports): readonly Endpoint[] {
       ],
       auth: 'optional',
       guests: true,
+      // It may have us ask other servers.
+      rateLimit: 'search',
       query: Type.Object({ via: Type.Optional(Type.Array(Type.String())) }),
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias',
       async handle({ requester, params, query }) {
