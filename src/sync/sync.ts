@@ -39,7 +39,7 @@ import { isEmptyAnswer, renderAnswer } from './render.ts';
 import { createSyncFilters, type SyncFilters } from './sync-filters.ts';
 import type { SyncContext, SyncRequest } from './types.ts';
 import { createWaiters, type Waiters, type WaitersRoom } from './waiters.ts';
-import { renderWhole } from './whole-answer.ts';
+import { isShort, renderWhole } from './whole-answer.ts';
 import { createWholeSyncs, type WholeSync } from './whole-syncs.ts';
 
 /** Longer waits gain nothing, and proxies between tend to cut them. */
@@ -158,12 +158,12 @@ function createHandler(parts: Parts): Sync['handle'] {
     try {
       const { attempt } = await turns.turn(() => begin(context, session));
       const pieces = renderWhole(parts, context, { attempt, turns });
-      const first = await pieces.next();
-      const second = await pieces.next();
-      if (first.done === true) throw new Error('an answer has one piece at least');
-      if (second.done !== true) return resume({ made: [first.value, second.value], rest: pieces, turns }, parts.logger);
+      const { value: first = '' } = await pieces.next();
+      if (!isShort(context, attempt)) return resume({ first, rest: pieces, turns }, parts.logger);
+      let text = first;
+      for await (const piece of pieces) text += piece;
       turns[Symbol.dispose]();
-      return first.value;
+      return text;
     } catch (cause) {
       turns[Symbol.dispose]();
       throw cause;
@@ -201,16 +201,16 @@ function createHandler(parts: Parts): Sync['handle'] {
 }
 
 interface Begun {
-  readonly made: readonly string[];
+  readonly first: string;
   readonly rest: AsyncIterable<string>;
   readonly turns: WholeSync;
 }
 
 /** What was made already, then the rest. */
-async function* resume({ made, rest, turns }: Begun, logger: Logger): AsyncGenerator<string, void, undefined> {
+async function* resume({ first, rest, turns }: Begun, logger: Logger): AsyncGenerator<string, void, undefined> {
   using _turns = turns;
   try {
-    yield* made;
+    yield first;
     yield* rest;
   } catch (cause) {
     // The client sees a broken connection, and asks again.

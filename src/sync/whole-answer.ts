@@ -12,9 +12,20 @@ import { ROOM_SECTIONS, type RoomSection, renderHead, renderRooms } from './rend
 import type { RoomChange, SyncChanges, SyncContext } from './types.ts';
 import type { WholeSync } from './whole-syncs.ts';
 
-/** A slice is made in some 10 ms: so many rooms at most, and so many events of their timelines. */
-const MAX_ROOMS = 16;
-const MAX_EVENTS = 400;
+/** A slice is made in some 10 ms: so many rooms at most, fewer with all their members, and so many events of timelines. */
+const MAX_ROOMS = 12;
+const MAX_ROOMS_WITH_MEMBERS = 4;
+const MAX_EVENTS = 160;
+
+/** Whether the answer fits into one slice. */
+export function isShort(context: SyncContext, { changes }: Attempt): boolean {
+  return changes.rooms.length <= roomsPerSlice(context);
+}
+
+function roomsPerSlice({ filter: { lazyLoadMembers, timelineLimit } }: SyncContext): number {
+  const most = lazyLoadMembers ? MAX_ROOMS : MAX_ROOMS_WITH_MEMBERS;
+  return Math.max(1, Math.min(most, Math.floor(MAX_EVENTS / (timelineLimit + 1))));
+}
 
 /** The text of the answer in pieces. What comes before the first piece can still be answered with an error. */
 export async function* renderWhole(
@@ -34,13 +45,9 @@ export async function* renderWhole(
     for (const slice of slicesOf(context, attempt, section)) {
       const made = await turns.turn(() => buildRooms(options, context, { ...attempt, ...slice }));
       if (made[section].size === 0) continue;
-      // Held back until there is more, so that a short answer comes in one piece.
-      if (!isFirstSection) {
-        yield text;
-        text = '';
-      }
       const before = isFirstRoom ? `${isFirstSection ? ',"rooms":{' : '},'}"${section}":{` : ',';
-      text += before + renderRooms(made[section]);
+      yield text + before + renderRooms(made[section]);
+      text = '';
       isFirstRoom = false;
       isFirstSection = false;
     }
@@ -56,7 +63,7 @@ interface Slice {
 
 function* slicesOf(context: SyncContext, { changes, typingRooms }: Attempt, section: RoomSection): Generator<Slice> {
   const rooms = changes.rooms.filter(({ membership }) => sectionOf(membership) === section);
-  const size = Math.max(1, Math.min(MAX_ROOMS, Math.floor(MAX_EVENTS / (context.filter.timelineLimit + 1))));
+  const size = roomsPerSlice(context);
   const receipts = Map.groupBy(changes.receipts, ({ roomId }) => roomId);
   const accountData = Map.groupBy(changes.accountData, ({ roomId }) => roomId);
   const typing = new Set(typingRooms);

@@ -21,7 +21,7 @@ export interface WholeSync extends Disposable {
 /** Enough to keep the server busy while clients read, at some megabytes each. */
 const MAX_OPEN = 12;
 /** While one waits for the database another is rendered; more would only share the one thread. */
-const MAX_RUNNING = 4;
+const MAX_RUNNING = 2;
 /** More users than one process serves. */
 const MAX_WAITING = 10_000;
 const TRY_AGAIN_MS = 10_000;
