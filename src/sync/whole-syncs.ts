@@ -19,7 +19,7 @@ export interface WholeSync extends Disposable {
 }
 
 /** Enough to keep the server busy while clients read, at some megabytes each. */
-const MAX_OPEN = 12;
+const MAX_OPEN = 6;
 /** While one waits for the database another is rendered; more would only share the one thread. */
 const MAX_RUNNING = 2;
 /** More users than one process serves. */
