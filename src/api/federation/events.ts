@@ -4,10 +4,9 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
  */
-import { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import type { PeerReader, RoomEvent } from '../../engine/serve-peers.ts';
-import { bytes } from '../../http/answer.ts';
+import { longJson } from '../../http/answer.ts';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import { MatrixError } from '../../protocol/errors.ts';
 import type { RoomId, ServerName } from '../../protocol/ids.ts';
@@ -75,8 +74,7 @@ function stateEndpoint({ peers }: ReadingEndpointsOptions): Endpoint {
       const at = await readPlace(peers, requester, { ...params, eventId: query.event_id });
       const state = await peers.openState(at);
       if (state === undefined) throw notFound();
-      const body = Readable.from(frame(state), { objectMode: false });
-      return bytes(body, { headers: { 'content-type': 'application/json' } });
+      return longJson(frame(state));
     },
   });
 }

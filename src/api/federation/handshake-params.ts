@@ -2,16 +2,16 @@
  * What the endpoints share by which users of other servers come into rooms and out of them.
  */
 import { MatrixError } from '../../protocol/errors.ts';
-import { type EventId, parseEventId, parseRoomId, parseUserId, type RoomId, type UserId } from '../../protocol/ids.ts';
+import { type EventId, parseEventId } from '../../protocol/ids.ts';
+
+export { readRoomId, readUserId } from '../client/room-requests.ts';
 
 /** An event of 64 KiB, its text escaped. */
 export const MAX_EVENT_BODY_BYTES = 512 * 1024;
 
-export const readRoomId = (text: string): RoomId => required(parseRoomId(text), 'room');
-export const readEventId = (text: string): EventId => required(parseEventId(text), 'event');
-export const readUserId = (text: string): UserId => required(parseUserId(text), 'user');
-
-function required<T>(id: T | undefined, kind: string): T {
-  if (id === undefined) throw new MatrixError('M_INVALID_PARAM', `The ${kind} id is not valid`);
-  return id;
+/** The event is in the body: another id than its own is wrong, and not one that is looked for. */
+export function readEventId(text: string): EventId {
+  const eventId = parseEventId(text);
+  if (eventId === undefined) throw new MatrixError('M_INVALID_PARAM', 'The event id is not valid');
+  return eventId;
 }

@@ -3,16 +3,15 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
  */
-import { Readable } from 'node:stream';
 import { Type } from 'typebox';
-import { type Answer, bytes } from '../../http/answer.ts';
+import { longJson } from '../../http/answer.ts';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import { AnyObject } from '../../http/schema.ts';
-import { MatrixError } from '../../protocol/errors.ts';
-import { parseEventId, parseRoomId, parseUserId, type ServerName } from '../../protocol/ids.ts';
+import type { ServerName } from '../../protocol/ids.ts';
 import type { JsonObject } from '../../protocol/pdu.ts';
 import type { OddNumbers } from '../../protocol/strict-json.ts';
 import type { AcceptedJoin, ResidentJoins } from '../../rooms/resident-joins.ts';
+import { MAX_EVENT_BODY_BYTES, readEventId, readRoomId, readUserId } from './handshake-params.ts';
 
 export interface JoinEndpointsOptions {
   readonly residentJoins: ResidentJoins;
@@ -21,14 +20,12 @@ export interface JoinEndpointsOptions {
 
 /** What a server that names no versions knows. */
 const FIRST_VERSION = ['1'];
-/** An event of 64 KiB, its text escaped. */
-const MAX_EVENT_BODY_BYTES = 512 * 1024;
 
 export function joinEndpoints({ residentJoins, serverName }: JoinEndpointsOptions): readonly Endpoint[] {
   async function sendJoin(request: SendJoin): Promise<AsyncGenerator<string>> {
     const { requester: origin, params, body, oddNumbers } = request;
-    const roomId = required(parseRoomId(params.roomId), 'roomId');
-    const eventId = required(parseEventId(params.eventId), 'eventId');
+    const roomId = readRoomId(params.roomId);
+    const eventId = readEventId(params.eventId);
     const omitMembers = request.query.omit_members === true;
     const join = { origin, roomId, eventId, body, oddNumbers, omitMembers };
     return write(await residentJoins.sendJoin(join), { serverName, omitMembers });
@@ -51,8 +48,8 @@ export function joinEndpoints({ residentJoins, serverName }: JoinEndpointsOption
       handle: ({ requester: origin, params, query }) =>
         residentJoins.makeJoin({
           origin,
-          roomId: required(parseRoomId(params.roomId), 'roomId'),
-          userId: required(parseUserId(params.userId), 'userId'),
+          roomId: readRoomId(params.roomId),
+          userId: readUserId(params.userId),
           versions: query.ver ?? FIRST_VERSION,
         }),
     }),
@@ -60,13 +57,13 @@ export function joinEndpoints({ residentJoins, serverName }: JoinEndpointsOption
       ...sending,
       path: '/_matrix/federation/v2/send_join/{roomId}/{eventId}',
       spec: 'https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid',
-      handle: async (request) => streamed(await sendJoin(request)),
+      handle: async (request) => longJson(await sendJoin(request)),
     }),
     defineEndpoint({
       ...sending,
       path: '/_matrix/federation/v1/send_join/{roomId}/{eventId}',
       spec: 'https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_joinroomideventid',
-      handle: async (request) => streamed(inPair(await sendJoin(request))),
+      handle: async (request) => longJson(inPair(await sendJoin(request))),
     }),
   ];
 }
@@ -77,11 +74,6 @@ interface SendJoin {
   readonly query: { readonly omit_members?: boolean };
   readonly body: JsonObject;
   readonly oddNumbers: OddNumbers;
-}
-
-function required<T>(value: T | undefined, name: string): T {
-  if (value === undefined) throw new MatrixError('M_INVALID_PARAM', `${name} is not valid`);
-  return value;
 }
 
 interface Writing {
@@ -118,9 +110,4 @@ async function* inPair(body: AsyncIterable<string>): AsyncGenerator<string> {
   yield '[200,';
   yield* body;
   yield ']';
-}
-
-function streamed(text: AsyncIterable<string>): Answer {
-  const body = Readable.from(text, { objectMode: false });
-  return bytes(body, { headers: { 'content-type': 'application/json' } });
 }
