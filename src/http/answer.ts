@@ -43,7 +43,7 @@ export function rawJson(text: string | Buffer, status = 200): Answer {
 }
 
 /** JSON text that is too long to be made at once. */
-export function longJson(texts: AsyncIterable<string>): Answer {
+export function longJson(texts: AsyncIterable<string | Buffer>): Answer {
   return new Answer(200, streamTexts(texts), { headers: JSON_TYPE });
 }
 

@@ -17,13 +17,16 @@ export function streamText(text: string): Readable {
   return Readable.from(pieces(text), { objectMode: false });
 }
 
-/** Texts that are made while the client takes in those before them. */
-export function streamTexts(texts: AsyncIterable<string>): Readable {
+/** Texts, or their bytes, that are made while the client takes in those before them. */
+export function streamTexts(texts: AsyncIterable<string | Buffer>): Readable {
   return Readable.from(piecesOf(texts), { objectMode: false });
 }
 
-async function* piecesOf(texts: AsyncIterable<string>): AsyncGenerator<Buffer> {
-  for await (const text of texts) yield* pieces(text);
+async function* piecesOf(texts: AsyncIterable<string | Buffer>): AsyncGenerator<Buffer> {
+  for await (const text of texts) {
+    if (Buffer.isBuffer(text)) yield text;
+    else yield* pieces(text);
+  }
 }
 
 function* pieces(text: string): Generator<Buffer> {

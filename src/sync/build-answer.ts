@@ -24,7 +24,14 @@ import type { LazySession } from './lazy-members.ts';
 import { type LeftRoom, leftTimeline, renderLeftRoom } from './left-rooms.ts';
 import { renderOutsideRooms } from './outside-rooms.ts';
 import { type PresenceParts, type PresenceWanted, renderPresence } from './presence.ts';
-import { type RoomTexts, renderAccountData, renderRoom, type SyncAnswer, stateSection } from './render.ts';
+import {
+  type RoomText,
+  type RoomTexts,
+  renderAccountData,
+  renderRoom,
+  type SyncAnswer,
+  stateSection,
+} from './render.ts';
 import { loadTimelines, type Timeline } from './timelines.ts';
 import { hidesInvitesOf, type RoomChange, type SyncChanges, type SyncContext, type UnreadReader } from './types.ts';
 
@@ -274,9 +281,9 @@ async function renderLeft(
   options: Parameters<typeof renderLeftRoom>[0] & { readonly timelines: ReadonlyMap<RoomId, Timeline> },
   context: SyncContext,
   rooms: readonly LeftRoom[],
-): Promise<ReadonlyMap<RoomId, string>> {
+): Promise<ReadonlyMap<RoomId, RoomText>> {
   const texts = await Promise.all(
-    rooms.map(async (room): Promise<[RoomId, string] | undefined> => {
+    rooms.map(async (room): Promise<[RoomId, RoomText] | undefined> => {
       const { roomId } = room.snapshot;
       const timeline = options.timelines.get(roomId);
       return timeline === undefined ? undefined : [roomId, await renderLeftRoom(options, context, { room, timeline })];
@@ -290,7 +297,7 @@ function renderDeleted(
   { filter, after, useStateAfter }: SyncContext,
   roomIds: readonly RoomId[],
   formatPosition: RoomsAttempt['formatPosition'],
-): readonly [RoomId, string][] {
+): readonly [RoomId, RoomText][] {
   const timeline = { events: [], limited: false, prevBatch: formatPosition(after) };
   const text = renderRoom({ timeline, state: stateSection(useStateAfter, []) });
   return roomIds.filter(filter.includesRoom).map((roomId) => [roomId, text]);

@@ -8,26 +8,26 @@ import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import { Lru } from '../lib/lru.ts';
 import type { RoomId } from '../protocol/ids.ts';
 
-/** Characters, mostly one byte each: some 130,000 members. */
-const MAX_CHARACTERS = 32 * 1024 * 1024;
+/** Some 130,000 members. */
+const MAX_BYTES = 32 * 1024 * 1024;
 
 type States = Pick<RoomSnapshot['parts'], 'members' | 'others'>;
 
 export interface FullStateTexts {
-  /** The events of the room's state with commas between them. */
-  get(snapshot: RoomSnapshot, render: () => string): string;
+  /** The events of the room's state with commas between them, in UTF-8. */
+  get(snapshot: RoomSnapshot, render: () => string): Buffer;
 }
 
 export function createFullStateTexts(): FullStateTexts {
-  const texts = new Lru<RoomId, States & { readonly text: string }>({
-    maxCost: MAX_CHARACTERS,
+  const texts = new Lru<RoomId, States & { readonly text: Buffer }>({
+    maxCost: MAX_BYTES,
     costOf: ({ text }) => text.length,
   });
   return {
     get({ roomId, parts: { members, others } }, render) {
       const known = texts.get(roomId);
       if (known?.members === members && known.others === others) return known.text;
-      const text = render();
+      const text = Buffer.from(render());
       texts.set(roomId, { members, others, text });
       return text;
     },

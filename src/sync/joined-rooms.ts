@@ -10,7 +10,7 @@ import type { JsonObject } from '../protocol/pdu.ts';
 import type { AccountDataRow } from '../storage/account-data.ts';
 import type { ReceiptRow } from '../storage/receipts.ts';
 import { renderReceipts, renderTyping } from './ephemeral-events.ts';
-import { renderAccountData, renderRoom, stateSection } from './render.ts';
+import { type RoomText, renderAccountData, renderRoom, type StateTexts, stateSection } from './render.ts';
 import { loadRoomStates, type RoomStatesOptions } from './room-states.ts';
 import { getHeroes, renderSummary } from './summary.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
@@ -59,7 +59,7 @@ export async function renderJoinedRooms(
   options: JoinedRoomsOptions,
   context: SyncContext,
   rooms: readonly JoinedRoom[],
-): Promise<ReadonlyMap<RoomId, string>> {
+): Promise<ReadonlyMap<RoomId, RoomText>> {
   const prepared: Prepared[] = [];
   for (const room of rooms) {
     prepared.push(prepare(options, context, room));
@@ -70,7 +70,7 @@ export async function renderJoinedRooms(
     context,
     prepared.flatMap(({ stateWanted }) => stateWanted ?? []),
   );
-  const texts = new Map<RoomId, string>();
+  const texts = new Map<RoomId, RoomText>();
   for (const room of prepared) {
     const text = renderPrepared(options, context, { room, state: states.get(room.roomId) ?? [] });
     if (text !== undefined) texts.set(room.roomId, text);
@@ -112,15 +112,14 @@ function changesSummary({ known, knownFrom }: Timeline, { after }: SyncContext):
 
 interface Rendering {
   readonly room: Prepared;
-  /** The texts of its events. */
-  readonly state: readonly string[];
+  readonly state: StateTexts;
 }
 
 function renderPrepared(
   options: JoinedRoomsOptions,
   context: SyncContext,
   { room, state }: Rendering,
-): string | undefined {
+): RoomText | undefined {
   const { filter } = context;
   const { timeline, isFull, summary } = room;
   const ephemeral = renderEphemeral(context, room);

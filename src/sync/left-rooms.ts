@@ -12,7 +12,7 @@ import type { Transaction } from '../storage/database.ts';
 import type { TimelineEvent } from '../storage/events.ts';
 import { listStateChanges } from '../storage/sync-queries.ts';
 import { renderTimelineEvents } from './joined-rooms.ts';
-import { renderAccountData, renderRoom, stateSection } from './render.ts';
+import { type RoomText, renderAccountData, renderRoom, stateSection } from './render.ts';
 import { lastOfEachKey, settledBefore } from './room-states.ts';
 import type { Timeline, TimelineWanted } from './timelines.ts';
 import type { RoomChange, SyncContext } from './types.ts';
@@ -41,7 +41,7 @@ export async function renderLeftRoom(
   options: LeftRoomsOptions,
   context: SyncContext,
   { room, timeline }: { readonly room: LeftRoom; readonly timeline: Timeline },
-): Promise<string> {
+): Promise<RoomText> {
   const { filter, useStateAfter } = context;
   const { roomId } = room.snapshot;
   const all = await loadState(options, context, { room, timeline });

@@ -10,7 +10,7 @@ import { createEventWithId } from '../protocol/event.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
 import type { PlacedOutside } from '../storage/outside-memberships.ts';
-import { renderRoom, stateSection } from './render.ts';
+import { type RoomText, renderRoom, stateSection } from './render.ts';
 import { hidesInvitesOf, type SyncChanges, type SyncContext } from './types.ts';
 
 /** The changes with each room in them once: as the room tells of the user, or as it was heard of from outside. */
@@ -33,7 +33,7 @@ export function withNewest(changes: SyncChanges): SyncChanges {
 export interface OutsideRooms {
   readonly invite: readonly (readonly [RoomId, string])[];
   readonly knock: readonly (readonly [RoomId, string])[];
-  readonly leave: readonly (readonly [RoomId, string])[];
+  readonly leave: readonly (readonly [RoomId, RoomText])[];
 }
 
 export function renderOutsideRooms(
@@ -57,7 +57,7 @@ export function renderOutsideRooms(
 }
 
 /** The event that ended it: of the room nothing else is known. */
-function renderEnded({ useStateAfter }: SyncContext, room: PlacedOutside, prevBatch: string): string {
+function renderEnded({ useStateAfter }: SyncContext, room: PlacedOutside, prevBatch: string): RoomText {
   const events = [renderEvent(room)];
   return renderRoom({
     timeline: { events, limited: false, prevBatch },

@@ -1,9 +1,16 @@
 /**
- * The text of a sync answer, put together from parts that are text already: events are serialized once for all readers.
+ * The text of a sync answer, put together from parts that are text already: events are serialized once for all readers, and
+ * whole states are encoded once for all of them.
  */
 import type { RoomId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import type { UseStateAfter } from './types.ts';
+
+/** Text, or its bytes in UTF-8 where many answers share them: these are sent as they are, without a copy. */
+export type Piece = string | Buffer;
+export type RoomText = string | readonly Piece[];
+/** The text of each event, or of all of them with commas in between. */
+export type StateTexts = readonly string[] | Buffer;
 
 export interface RoomSections {
   readonly timeline?: { readonly events: readonly string[]; readonly limited: boolean; readonly prevBatch: string };
@@ -17,37 +24,44 @@ export interface RoomSections {
 
 interface StateSection {
   readonly name: 'state' | 'state_after' | 'org.matrix.msc4222.state_after';
-  readonly events: readonly string[];
+  readonly events: StateTexts;
 }
 
 /** State before the timeline, or after it where the client asked for that. */
-export function stateSection(useStateAfter: UseStateAfter, events: readonly string[]): StateSection {
+export function stateSection(useStateAfter: UseStateAfter, events: StateTexts): StateSection {
   if (useStateAfter === 'unstable') return { name: 'org.matrix.msc4222.state_after', events };
   return { name: useStateAfter ? 'state_after' : 'state', events };
 }
 
-export function renderRoom(sections: RoomSections): string {
-  const { timeline, state, ephemeral, accountData, summary, unread, unreadThreads } = sections;
+export function renderRoom(sections: RoomSections): RoomText {
+  const { timeline, state } = sections;
+  const before = timeline === undefined ? [] : [renderTimeline(timeline)];
+  const after = renderSmallSections(sections);
+  if (state === undefined) return `{${[...before, ...after].join()}}`;
+  const { name, events } = state;
+  if (!Buffer.isBuffer(events)) return `{${[...before, `"${name}":${renderEvents(events)}`, ...after].join()}}`;
+  return [`{${[...before, `"${name}":{"events":[`].join()}`, events, `${[']}', ...after].join()}}`];
+}
+
+function renderTimeline({ events, limited, prevBatch }: NonNullable<RoomSections['timeline']>): string {
+  return `"timeline":{"events":[${events.join()}],"limited":${limited},"prev_batch":${JSON.stringify(prevBatch)}}`;
+}
+
+function renderSmallSections(sections: RoomSections): readonly string[] {
+  const { ephemeral, accountData, summary, unread, unreadThreads } = sections;
   const parts: string[] = [];
-  if (timeline !== undefined) {
-    const { events, limited, prevBatch } = timeline;
-    parts.push(
-      `"timeline":{"events":[${events.join()}],"limited":${limited},"prev_batch":${JSON.stringify(prevBatch)}}`,
-    );
-  }
-  if (state !== undefined) parts.push(`"${state.name}":${renderEvents(state.events)}`);
   if (ephemeral !== undefined) parts.push(`"ephemeral":${renderEvents(ephemeral)}`);
   if (accountData !== undefined) parts.push(`"account_data":${renderEvents(accountData)}`);
   if (summary !== undefined) parts.push(`"summary":${JSON.stringify(summary)}`);
   if (unread !== undefined) parts.push(`"unread_notifications":${JSON.stringify(unread)}`);
   if (unreadThreads !== undefined) parts.push(`"unread_thread_notifications":${JSON.stringify(unreadThreads)}`);
-  return `{${parts.join()}}`;
+  return parts;
 }
 
 /** In the order of the answer. */
 export const ROOM_SECTIONS = ['join', 'invite', 'knock', 'leave'] as const;
 export type RoomSection = (typeof ROOM_SECTIONS)[number];
-export type RoomTexts = Readonly<Record<RoomSection, ReadonlyMap<RoomId, string>>>;
+export type RoomTexts = Readonly<Record<RoomSection, ReadonlyMap<RoomId, RoomText>>>;
 
 /** What an answer says beside the rooms. */
 export interface AnswerHead {
@@ -66,7 +80,7 @@ export function isEmptyAnswer({ accountData, presence, join, invite, knock, leav
 
 export function renderAnswer(answer: SyncAnswer): string {
   const sections = ROOM_SECTIONS.filter((name) => answer[name].size > 0).map(
-    (name) => `"${name}":{${renderRooms(answer[name])}}`,
+    (name) => `${renderRooms(`"${name}":{`, answer[name]).join('')}}`,
   );
   const rooms = sections.length > 0 ? `,"rooms":{${sections.join()}}` : '';
   return `${renderHead(answer)}${rooms}}`;
@@ -82,9 +96,22 @@ export function renderHead({ nextBatch, accountData, presence }: AnswerHead): st
   return parts.join();
 }
 
-/** The members of a section's object. */
-export function renderRooms(rooms: ReadonlyMap<RoomId, string>): string {
-  return [...rooms].map(([roomId, text]) => `${JSON.stringify(roomId)}:${text}`).join();
+/** What comes before a section's rooms, and then those: the members of its object. */
+export function renderRooms(before: string, rooms: ReadonlyMap<RoomId, RoomText>): readonly Piece[] {
+  const pieces: Piece[] = [];
+  let text = before;
+  let comma = '';
+  for (const [roomId, room] of rooms) {
+    text += `${comma}${JSON.stringify(roomId)}:`;
+    for (const piece of typeof room === 'string' ? [room] : room) {
+      if (Buffer.isBuffer(piece)) {
+        pieces.push(text, piece);
+        text = '';
+      } else text += piece;
+    }
+    comma = ',';
+  }
+  return [...pieces, text];
 }
 
 function renderEvents(events: readonly string[]): string {

@@ -16,6 +16,7 @@ import type { TimelineEvent } from '../storage/events.ts';
 import { listStateByIds, listStateChanges } from '../storage/sync-queries.ts';
 import type { FullStateTexts } from './full-state-texts.ts';
 import type { LazySession } from './lazy-members.ts';
+import type { StateTexts } from './render.ts';
 import type { Timeline } from './timelines.ts';
 import type { SyncContext } from './types.ts';
 
@@ -45,14 +46,14 @@ export async function loadRoomStates(
   options: RoomStatesOptions,
   context: SyncContext,
   rooms: readonly StateWanted[],
-): Promise<ReadonlyMap<RoomId, readonly string[]>> {
+): Promise<ReadonlyMap<RoomId, StateTexts>> {
   const changes = await loadUnknownChanges(options, context, rooms);
   const picked: { readonly room: StateWanted; readonly refs: readonly StateRef[] }[] = [];
-  const states = new Map<RoomId, readonly string[]>();
+  const states = new Map<RoomId, StateTexts>();
   for (const room of rooms) {
     const shared = sharedState(options, context, room);
     if (shared !== undefined) {
-      states.set(room.snapshot.roomId, [shared]);
+      states.set(room.snapshot.roomId, shared);
       continue;
     }
     picked.push({ room, refs: pickState({ options, context, room, changed: changes.get(room.snapshot.roomId) }) });

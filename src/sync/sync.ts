@@ -35,7 +35,7 @@ import { createIgnoredUsers } from './ignored-users.ts';
 import { createLazyMembers, type LazySession } from './lazy-members.ts';
 import { hasPresenceNews, type PresenceParts, wakeSharing } from './presence.ts';
 import { createRecentChanges } from './recent-changes.ts';
-import { isEmptyAnswer, renderAnswer } from './render.ts';
+import { isEmptyAnswer, type Piece, renderAnswer } from './render.ts';
 import { createSyncFilters, type SyncFilters } from './sync-filters.ts';
 import type { SyncContext, SyncRequest } from './types.ts';
 import { createWaiters, type Waiters, type WaitersRoom } from './waiters.ts';
@@ -65,8 +65,8 @@ export interface Sync extends Disposable {
   readonly waiting: number;
   /** A room went without a last event for each member: memory does not know of it. */
   forgetRecent(): void;
-  /** The answer as JSON text: a long one in pieces, which are made when they are asked for. */
-  handle(request: SyncRequest): Promise<string | AsyncIterable<string>>;
+  /** The answer as JSON: a long one in pieces, which are made when they are asked for. */
+  handle(request: SyncRequest): Promise<Piece | AsyncIterable<Piece>>;
 }
 
 /** Has to be made after the engine, whose rooms must hear of each COMMIT first. */
@@ -160,10 +160,10 @@ function createHandler(parts: Parts): Sync['handle'] {
       const pieces = renderWhole(parts, context, { attempt, turns });
       const { value: first = '' } = await pieces.next();
       if (!isShort(context, attempt)) return resume({ first, rest: pieces, turns }, parts.logger);
-      let text = first;
-      for await (const piece of pieces) text += piece;
+      const all = [toBytes(first)];
+      for await (const piece of pieces) all.push(toBytes(piece));
       turns[Symbol.dispose]();
-      return text;
+      return Buffer.concat(all);
     } catch (cause) {
       turns[Symbol.dispose]();
       throw cause;
@@ -200,14 +200,18 @@ function createHandler(parts: Parts): Sync['handle'] {
   };
 }
 
+function toBytes(piece: Piece): Buffer {
+  return typeof piece === 'string' ? Buffer.from(piece) : piece;
+}
+
 interface Begun {
-  readonly first: string;
-  readonly rest: AsyncIterable<string>;
+  readonly first: Piece;
+  readonly rest: AsyncIterable<Piece>;
   readonly turns: WholeSync;
 }
 
 /** What was made already, then the rest. */
-async function* resume({ first, rest, turns }: Begun, logger: Logger): AsyncGenerator<string, void, undefined> {
+async function* resume({ first, rest, turns }: Begun, logger: Logger): AsyncGenerator<Piece, void, undefined> {
   using _turns = turns;
   try {
     yield first;

@@ -8,7 +8,7 @@
 import type { RoomId } from '../protocol/ids.ts';
 import { type AnswerOptions, type Attempt, buildRooms, renderGlobalAccountData } from './build-answer.ts';
 import { renderPresence } from './presence.ts';
-import { ROOM_SECTIONS, type RoomSection, renderHead, renderRooms } from './render.ts';
+import { type Piece, ROOM_SECTIONS, type RoomSection, renderHead, renderRooms } from './render.ts';
 import type { RoomChange, SyncChanges, SyncContext } from './types.ts';
 import type { WholeSync } from './whole-syncs.ts';
 
@@ -32,7 +32,7 @@ export async function* renderWhole(
   options: AnswerOptions,
   context: SyncContext,
   { attempt, turns }: { readonly attempt: Attempt; readonly turns: WholeSync },
-): AsyncGenerator<string, void, undefined> {
+): AsyncGenerator<Piece, void, undefined> {
   const { nextBatch, changes } = attempt;
   const presence = await turns.turn(() =>
     renderPresence(options.presenceParts, context, { after: undefined, newRooms: [], timelines: [] }),
@@ -46,7 +46,7 @@ export async function* renderWhole(
       const made = await turns.turn(() => buildRooms(options, context, { ...attempt, ...slice }));
       if (made[section].size === 0) continue;
       const before = isFirstRoom ? `${isFirstSection ? ',"rooms":{' : '},'}"${section}":{` : ',';
-      yield text + before + renderRooms(made[section]);
+      yield* renderRooms(text + before, made[section]);
       text = '';
       isFirstRoom = false;
       isFirstSection = false;

@@ -125,7 +125,9 @@ export function createTestSync({ engine, committer, hub, db }: TestEngine) {
         ...parameters,
       });
       let text = '';
-      for await (const piece of typeof answer === 'string' ? [answer] : answer) text += piece;
+      for await (const piece of typeof answer === 'string' || Buffer.isBuffer(answer) ? [answer] : answer) {
+        text += piece.toString();
+      }
       return JSON.parse(text) as Synced;
     },
     /** How many statements `work` costs outside the committer. */

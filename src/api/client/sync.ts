@@ -29,7 +29,7 @@ export function createSyncEndpoints({ sync }: { readonly sync: Sync }): readonly
       query: Query,
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync',
       async handle({ requester, query, signal }) {
-        const text = await sync.handle({
+        const body = await sync.handle({
           userId: requester.userId,
           deviceId: requester.deviceId,
           // Some clients send an empty token for their first sync.
@@ -41,7 +41,7 @@ export function createSyncEndpoints({ sync }: { readonly sync: Sync }): readonly
           timeout: query.timeout ?? 0,
           signal,
         });
-        return typeof text === 'string' ? rawJson(text) : longJson(text);
+        return typeof body === 'string' || Buffer.isBuffer(body) ? rawJson(body) : longJson(body);
       },
     }),
   ];
