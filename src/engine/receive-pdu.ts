@@ -7,6 +7,7 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
  */
+import { createJointQuestions } from '../lib/joint-questions.ts';
 import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
 import type { JsonValue } from '../protocol/pdu.ts';
@@ -19,11 +20,14 @@ import { createLocalMembers } from './local-members.ts';
 import type { ParsedPdu, ReceivedEvent } from './parse-received.ts';
 import { placeReceived } from './place-received.ts';
 import type { PduVerifier, RemoteRooms } from './ports.ts';
-import { createBatch, loadIntoBatch, type ReceivedBatch, sortTopologically } from './received-batch.ts';
+import { createBatch, type Loading, loadIntoBatches, type ReceivedBatch, sortTopologically } from './received-batch.ts';
 import type { RoomSnapshot } from './room-snapshot.ts';
 import type { RoomWriting } from './room-writing.ts';
 import type { StateResolver } from './state-resolver.ts';
 import type { RoomEngine } from './types.ts';
+
+/** As many as a transaction names; more would only wait for each other. */
+const MAX_ROOMS_TOGETHER = 50;
 
 export type ReceiveResult = Outcome & {
   /** Undefined where it was no event. */
@@ -64,6 +68,13 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   const { database, engine, resolver, verifier, serverName } = options;
   const isInhabited = createLocalMembers(serverName);
   const parts: PlacingParts = { database, resolver, writing: engine.writing };
+  const load = createJointQuestions<Loading, Loading>(
+    async (loadings) => {
+      await loadIntoBatches(database, loadings);
+      return new Map(loadings.map((loading) => [loading, loading]));
+    },
+    { maxTogether: MAX_ROOMS_TOGETHER },
+  );
   const gaps: GapFiller = createGapFiller({ ...options, eventNids: engine.writing.eventNids });
 
   async function receiveAlone(
@@ -78,7 +89,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     const received = admitted(parsed);
     const outgoing = isOutgoing === undefined ? [] : received.map(({ event }) => [event.eventId, isOutgoing] as const);
     const batch = createBatch({ roomId, version }, new Map(outgoing));
-    await loadIntoBatch(database, batch, received);
+    await load({ batch, received });
     const fresh = received.filter(({ event }) => isFresh(batch, event.eventId));
     const ancestors = await gaps.fill({ batch, snapshot, origin }, fresh);
     const outcomes = await placeAll(parts, batch, sortTopologically([...ancestors, ...fresh]), isInhabited);

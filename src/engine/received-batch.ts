@@ -11,6 +11,7 @@ import {
   listBackwardExtremities,
   listPendingRedactions,
   loadKnownEvents,
+  loadKnownOfRooms,
 } from '../storage/received-events.ts';
 import type { ReceivedEvent } from './parse-received.ts';
 
@@ -47,36 +48,64 @@ export function createBatch(
   };
 }
 
+/** Events that are about to be received. */
+export interface Loading {
+  readonly batch: ReceivedBatch;
+  readonly received: readonly ReceivedEvent[];
+}
+
 /** Loads what receiving these events needs to know. */
-export async function loadIntoBatch(
-  tx: Transaction,
-  batch: ReceivedBatch,
-  received: readonly ReceivedEvent[],
-): Promise<void> {
-  const { roomId, version } = batch;
-  const eventIds = received.map(({ event }) => event.eventId);
-  await loadKnown(
-    tx,
-    batch,
-    received.flatMap(({ event }) => [event.eventId, ...event.authEvents, ...event.prevEvents]),
-  );
-  for (const id of await listBackwardExtremities(tx, roomId, eventIds)) batch.referenced.add(id);
-  for (const redaction of await listPendingRedactions(tx, batch, eventIds)) {
-    batch.pendingRedactions.set(redaction.redacts, [
-      ...(batch.pendingRedactions.get(redaction.redacts) ?? []),
-      redaction,
-    ]);
+export function loadIntoBatch(tx: Transaction, batch: ReceivedBatch, received: readonly ReceivedEvent[]) {
+  return loadIntoBatches(tx, [{ batch, received }]);
+}
+
+/** The same for several rooms at once. */
+export async function loadIntoBatches(tx: Transaction, loadings: readonly Loading[]): Promise<void> {
+  const own = loadings.map(({ batch, received }) => ({
+    ...batch,
+    eventIds: received.map(({ event }) => event.eventId),
+  }));
+  const all = loadings.map(({ batch, received }) => ({
+    ...batch,
+    eventIds: missingIn(batch, received.flatMap(namedBy)),
+  }));
+  const [known, referenced, redactions] = await Promise.all([
+    loadKnownOfRooms(tx, all),
+    listBackwardExtremities(tx, own),
+    listPendingRedactions(tx, own),
+  ]);
+  for (const [index, { batch }] of loadings.entries()) {
+    for (const one of known[index] ?? []) batch.known.set(one.event.eventId, one);
+    for (const id of referenced.get(batch.roomId) ?? []) batch.referenced.add(id);
+    const byRedacted = Map.groupBy(redactions[index] ?? [], ({ redacts }) => redacts);
+    for (const [eventId, pending] of byRedacted) batch.pendingRedactions.set(eventId, pending);
   }
+  await Promise.all(loadings.map((loading) => loadRedacted(tx, loading)));
+}
+
+function namedBy({ event }: ReceivedEvent): readonly EventId[] {
+  return [event.eventId, ...event.authEvents, ...event.prevEvents];
+}
+
+function missingIn(batch: ReceivedBatch, eventIds: readonly EventId[]): readonly EventId[] {
+  return [...new Set(eventIds)].filter((id) => !batch.known.has(id));
+}
+
+/** Redactions are rare: rooms without any cost nothing here. */
+async function loadRedacted(
+  tx: Transaction,
+  { batch: { roomId, version, redacted }, received }: Loading,
+): Promise<void> {
   const targets = received.flatMap(({ event }) => event.redacts ?? []);
   if (targets.length === 0) return;
   for (const stored of await loadEventsById(tx, { roomId, version }, targets)) {
-    batch.redacted.set(stored.event.eventId, stored);
+    redacted.set(stored.event.eventId, stored);
   }
 }
 
 /** Loads those of the events that the batch does not hold yet. */
 export async function loadKnown(tx: Transaction, batch: ReceivedBatch, eventIds: readonly EventId[]): Promise<void> {
-  const missing = [...new Set(eventIds)].filter((id) => !batch.known.has(id));
+  const missing = missingIn(batch, eventIds);
   if (missing.length === 0) return;
   for (const known of await loadKnownEvents(tx, batch.version, missing)) batch.known.set(known.event.eventId, known);
 }

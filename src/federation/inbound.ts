@@ -170,7 +170,7 @@ async function judgePdus(
     const version = snapshot?.version ?? joins.getPending(roomId)?.version ?? outside.get(roomId);
     if (version === undefined) return [];
     const format = checkPduFormat(value, version, oddNumbers);
-    const eventId = idOf(value, version);
+    const eventId = format.valid ? eventIdOf(format.pdu, version) : idOf(value, version);
     if (eventId === undefined) return [];
     const isRefused = snapshot !== undefined && !isAllowed(snapshot, origin);
     const refused = isRefused ? 'the room does not let this server take part' : undefined;

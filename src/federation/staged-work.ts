@@ -9,17 +9,20 @@ import type { Receiver } from '../engine/receive-pdu.ts';
 import { createRoomAcls } from '../engine/room-acls.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { Clock } from '../lib/clock.ts';
+import { createJointQuestions } from '../lib/joint-questions.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { Logger } from '../lib/logger.ts';
 import { parseJsonText } from '../lib/parse-json.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import type { JsonValue } from '../protocol/pdu.ts';
 import type { Database } from '../storage/database.ts';
-import { deleteStaged, listStaged, type StagedPdu } from '../storage/inbound.ts';
+import { deleteStaged, listStaged, type StagedPdu, type StagedWanted } from '../storage/inbound.ts';
 import type { RemoteJoins } from './remote-join.ts';
 
 /** PDUs of one room that are received together. */
 const PDUS_PER_STEP = 50;
+/** As many as a transaction names. */
+const MAX_ROOMS_TOGETHER = 50;
 /** After a failure of ours, the room's PDUs wait; longer each time. */
 const MIN_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 5 * 60_000;
@@ -127,6 +130,13 @@ interface Done extends AsyncDisposable {
 /** What was worked on and is still to be removed. */
 function createDone({ database, clock, logger }: StagedWorkOptions): Done {
   const ids = new Map<RoomId, Set<number>>();
+  const list = createJointQuestions<StagedWanted, readonly StagedPdu[]>(
+    async (wanted) => {
+      const found = await listStaged(database, wanted);
+      return new Map(wanted.map((room) => [room, found.get(room.roomId) ?? []]));
+    },
+    { maxTogether: MAX_ROOMS_TOGETHER },
+  );
   let timer: Disposable | undefined;
   let removing: Promise<void> = Promise.resolve();
 
@@ -153,7 +163,7 @@ function createDone({ database, clock, logger }: StagedWorkOptions): Done {
   }
 
   return {
-    listRest: (roomId, limit) => listStaged(database, { roomId, except: [...(ids.get(roomId) ?? [])], limit }),
+    listRest: (roomId, limit) => list({ roomId, except: [...(ids.get(roomId) ?? [])], limit }),
     add(roomId, staged) {
       const ofRoom = ids.get(roomId) ?? new Set();
       for (const { inboundId } of staged) ofRoom.add(inboundId);

@@ -5,6 +5,7 @@
  */
 import { type KeyObject, verify } from 'node:crypto';
 import { promisify } from 'node:util';
+import { createJointQuestions } from '../lib/joint-questions.ts';
 import { forEachLimited } from '../lib/limited-concurrency.ts';
 import { Lru } from '../lib/lru.ts';
 import { decodeBase64, toPublicKey } from '../protocol/signing.ts';
@@ -24,6 +25,8 @@ export interface VerifyPool {
 
 /** Some 100 µs each: below this a batch is over before other work would notice. */
 const MAX_INLINE = 16;
+/** What is asked for at the same time by so many counts as one batch. */
+const MAX_LISTS = 50;
 /** Of libuv's four threads. */
 const THREADS = 2;
 /** Keys of as many servers as a large room has, at some 300 bytes each. */
@@ -46,16 +49,35 @@ export function createVerifyPool(): VerifyPool {
       return undefined;
     }
   };
+  async function verifyTogether(checks: readonly SignatureCheck[]): Promise<readonly boolean[]> {
+    const verdicts = checks.map(() => false);
+    if (checks.length <= MAX_INLINE) return checks.map((check) => verifyNow(prepare(check)));
+    await forEachLimited(checks.entries(), THREADS, async ([index, check]) => {
+      const prepared = prepare(check);
+      if (prepared === undefined) return;
+      verdicts[index] = await verifyOnThread(null, prepared.data, prepared.key, prepared.signature);
+    });
+    return verdicts;
+  }
+
+  const verifyFew = createJointQuestions<readonly SignatureCheck[], readonly boolean[]>(
+    async (lists) => {
+      const verdicts = await verifyTogether(lists.flat());
+      let at = 0;
+      return new Map(
+        lists.map((list) => {
+          at += list.length;
+          return [list, verdicts.slice(at - list.length, at)];
+        }),
+      );
+    },
+    { maxTogether: MAX_LISTS },
+  );
   return {
-    async verifyAll(checks) {
-      const verdicts = checks.map(() => false);
-      if (checks.length <= MAX_INLINE) return checks.map((check) => verifyNow(prepare(check)));
-      await forEachLimited(checks.entries(), THREADS, async ([index, check]) => {
-        const prepared = prepare(check);
-        if (prepared === undefined) return;
-        verdicts[index] = await verifyOnThread(null, prepared.data, prepared.key, prepared.signature);
-      });
-      return verdicts;
+    verifyAll(checks) {
+      if (checks.length === 0) return Promise.resolve([]);
+      // The few events of one room come together with those of the other rooms of their transaction.
+      return checks.length <= MAX_INLINE ? verifyFew(checks) : verifyTogether(checks);
     },
   };
 }

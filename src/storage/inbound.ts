@@ -56,16 +56,37 @@ export interface StagedWanted {
   readonly limit: number;
 }
 
-/** The oldest PDUs that wait for a room. */
+interface StagedRow {
+  readonly room_id: RoomId;
+  readonly inbound_id: number;
+  readonly origin: ServerName;
+  readonly pdu: string;
+}
+
+/** The oldest PDUs that wait for each of the rooms. */
 export async function listStaged(
   tx: Transaction,
-  { roomId, except, limit }: StagedWanted,
-): Promise<readonly StagedPdu[]> {
-  const rows = await tx.query(sql<{ inbound_id: number; origin: ServerName; pdu: string }>`
-    select inbound_id, origin, pdu from inbound_pdus
-    where room_id = ${roomId} and not (inbound_id = any(${bigintArray(except)}::bigint[]))
-    order by inbound_id limit ${limit}`);
-  return rows.map((row) => ({ inboundId: row.inbound_id, origin: row.origin, pdu: row.pdu }));
+  wanted: readonly StagedWanted[],
+): Promise<ReadonlyMap<RoomId, readonly StagedPdu[]>> {
+  const rows = await tx.query(sql<StagedRow>`
+    select room.room_id, staged.inbound_id, staged.origin, staged.pdu
+    from unnest(
+      ${textArray(wanted.map(({ roomId }) => roomId))}::text[],
+      ${bigintArray(wanted.map(({ limit }) => limit))}::bigint[]
+    ) as room (room_id, most)
+    cross join lateral (
+      select inbound_id, origin, pdu from inbound_pdus
+      where room_id = room.room_id
+        and not (inbound_id = any(${bigintArray(wanted.flatMap(({ except }) => except))}::bigint[]))
+      order by inbound_id limit room.most
+    ) as staged
+    order by staged.inbound_id`);
+  const byRoom = Map.groupBy(rows, (row) => row.room_id);
+  return new Map([...byRoom].map(([roomId, found]) => [roomId, found.map(toStaged)]));
+}
+
+function toStaged(row: StagedRow): StagedPdu {
+  return { inboundId: row.inbound_id, origin: row.origin, pdu: row.pdu };
 }
 
 /** Those that were worked on, of any rooms. */

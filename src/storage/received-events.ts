@@ -62,12 +62,38 @@ export async function loadKnownEvents(
   version: RoomVersion,
   eventIds: readonly string[],
 ): Promise<readonly KnownEvent[]> {
+  const rows = await listKnownRows(tx, eventIds);
+  return rows.map((row) => toKnown(row, version));
+}
+
+async function listKnownRows(tx: Transaction, eventIds: readonly string[]): Promise<readonly KnownRow[]> {
   if (eventIds.length === 0) return [];
-  const rows = await tx.query(sql<KnownRow>`
+  return tx.query(sql<KnownRow>`
     select event_nid, event_id, room_id, pdu, position, state_before, state_after, rejection, soft_failed, outlier,
       redacted_by is not null as redacted
     from events where event_id = any(${textArray(eventIds)}::text[])`);
-  return rows.map((row) => toKnown(row, version));
+}
+
+/** Events of a room that are asked about. */
+export interface EventsOfRoom {
+  readonly roomId: RoomId;
+  readonly version: RoomVersion;
+  readonly eventIds: readonly EventId[];
+}
+
+/** The same of several rooms at once, for each in their order. */
+export async function loadKnownOfRooms(
+  tx: Transaction,
+  rooms: readonly EventsOfRoom[],
+): Promise<readonly (readonly KnownEvent[])[]> {
+  const rows = await listKnownRows(tx, [...new Set(rooms.flatMap(({ eventIds }) => eventIds))]);
+  const byId = new Map(rows.map((row) => [row.event_id, row]));
+  return rooms.map(({ version, eventIds }) =>
+    eventIds.flatMap((eventId) => {
+      const row = byId.get(eventId);
+      return row === undefined ? [] : [toKnown(row, version)];
+    }),
+  );
 }
 
 /** The events with all that their auth events lead to, as far as it is stored. */
@@ -183,16 +209,25 @@ export async function deleteOutliers(tx: Transaction, nids: readonly number[]): 
     delete from events where event_nid = any(${bigintArray(nids)}::bigint[]) and outlier and position is null`);
 }
 
-/** Those of the events that events of the room refer to, and that it lacked. */
+/** Those of the events that events of their rooms refer to, and that these lacked; by room. */
 export async function listBackwardExtremities(
   tx: Transaction,
-  roomId: RoomId,
-  eventIds: readonly string[],
-): Promise<readonly EventId[]> {
-  const rows = await tx.query(sql<{ event_id: EventId }>`
-    select distinct event_id from backward_extremities
-    where room_id = ${roomId} and event_id = any(${textArray(eventIds)}::text[])`);
-  return rows.map((row) => row.event_id);
+  rooms: readonly EventsOfRoom[],
+): Promise<ReadonlyMap<RoomId, readonly EventId[]>> {
+  const pairs = toPairs(rooms);
+  const rows = await tx.query(sql<{ room_id: RoomId; event_id: EventId }>`
+    select distinct room_id, event_id from backward_extremities
+    where (room_id, event_id) in (
+      select * from unnest(${textArray(pairs.roomIds)}::text[], ${textArray(pairs.eventIds)}::text[]))`);
+  const byRoom = Map.groupBy(rows, (row) => row.room_id);
+  return new Map([...byRoom].map(([roomId, found]) => [roomId, found.map((row) => row.event_id)]));
+}
+
+function toPairs(rooms: readonly EventsOfRoom[]) {
+  return {
+    roomIds: rooms.flatMap(({ roomId, eventIds }) => eventIds.map(() => roomId)),
+    eventIds: rooms.flatMap(({ eventIds }) => eventIds),
+  };
 }
 
 export interface MissingPrev {
@@ -224,19 +259,22 @@ export async function deleteBackwardExtremities(
     delete from backward_extremities where room_id = ${roomId} and event_id = any(${textArray(eventIds)}::text[])`);
 }
 
-/** The redactions of an event that came before it, oldest first. */
+/** The redactions of events that came before these, oldest first; for each of the rooms in their order. */
 export async function listPendingRedactions(
   tx: Transaction,
-  { roomId, version }: { readonly roomId: RoomId; readonly version: RoomVersion },
-  eventIds: readonly string[],
-): Promise<readonly (KnownEvent & { readonly redacts: EventId })[]> {
-  const rows = await tx.query(sql<KnownRow & { redacts: EventId }>`
-    select p.redacts, e.event_nid, e.event_id, e.room_id, e.pdu, e.position, e.state_before, e.state_after, e.rejection,
+  rooms: readonly EventsOfRoom[],
+): Promise<readonly (readonly (KnownEvent & { readonly redacts: EventId })[])[]> {
+  const pairs = toPairs(rooms);
+  const rows = await tx.query(sql<KnownRow & { redacts: EventId; redacted_in: RoomId }>`
+    select p.redacts, p.room_id as redacted_in, e.event_nid, e.event_id, e.room_id, e.pdu, e.position, e.state_before, e.state_after, e.rejection,
       e.soft_failed, e.outlier, e.redacted_by is not null as redacted
     from pending_redactions p join events e on e.event_nid = p.redaction_nid
-    where p.room_id = ${roomId} and p.redacts = any(${textArray(eventIds)}::text[])
+    where (p.room_id, p.redacts) in (
+      select * from unnest(${textArray(pairs.roomIds)}::text[], ${textArray(pairs.eventIds)}::text[]))
     order by p.redaction_nid`);
-  return rows.map((row) => ({ ...toKnown(row, version), redacts: row.redacts }));
+  return rooms.map(({ roomId, version }) =>
+    rows.filter((row) => row.redacted_in === roomId).map((row) => ({ ...toKnown(row, version), redacts: row.redacts })),
+  );
 }
 
 export interface PendingRedaction {
