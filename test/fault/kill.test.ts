@@ -9,10 +9,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { MatrixClient, type Message } from '../support/matrix-client.ts';
+import { MatrixClient } from '../support/matrix-client.ts';
 import { type ServerProcess, startServer } from '../support/server-process.ts';
+import { assertEachOnce } from './each-once.ts';
 import { Follower } from './follower.ts';
-import { type Attempt, countAnswered, retryUnanswered, type Sender, sendUntilFailure } from './senders.ts';
+import { countAnswered, retryUnanswered, type Sender, sendUntilFailure } from './senders.ts';
 
 const { values: options } = parseArgs({ options: { rounds: { type: 'string' } }, strict: false });
 const ROUNDS = Number(options.rounds ?? (process.env['HAMMERHEAD_LONG_TESTS'] === '1' ? 20 : 3));
@@ -84,19 +85,4 @@ async function assertRetriesGiveTheSameEvent(senders: readonly Sender[]): Promis
       assert.equal(await client.send(roomId, txnId, body), eventId, `retry of ${txnId} by ${client.userId}`);
     }
   }
-}
-
-function assertEachOnce(messages: readonly Message[], attempts: readonly Attempt[], where: string): void {
-  const expected = new Map(attempts.map(({ body, eventId }) => [body, eventId]));
-  const found = new Map(messages.map(({ body, eventId }) => [body, eventId]));
-  const lost = attempts.filter(({ body, eventId }) => found.get(body) !== eventId).map(({ body }) => body);
-  assert.deepEqual(lost, [], `lost: ${where}`);
-  assert.deepEqual(
-    messages.filter(({ body }) => !expected.has(body)).map(({ body }) => body),
-    [],
-    `never sent: ${where}`,
-  );
-  const counts = Map.groupBy(messages, ({ body }) => body);
-  const doubled = [...counts].filter(([, copies]) => copies.length > 1).map(([body]) => body);
-  assert.deepEqual(doubled, [], `doubled: ${where}`);
 }

@@ -18,9 +18,9 @@ export interface Sender {
   readonly attempts: Attempt[];
 }
 
-/** Sends until a send fails, which then stands last in the ledger without an event id. */
-export async function sendUntilFailure(sender: Sender, round: number): Promise<void> {
-  for (let index = 0; ; index++) {
+/** Sends until a send fails, which then stands last in the ledger without an event id, or until nobody needs it. */
+export async function sendUntilFailure(sender: Sender, round: number, isOver = (): boolean => false): Promise<void> {
+  for (let index = 0; !isOver(); index++) {
     const txnId = `round${round}-${index}`;
     const attempt = { roomId: sender.roomId, txnId, body: `${sender.client.userId} ${txnId}` };
     const eventId = await sender.client.send(attempt.roomId, txnId, attempt.body).catch(() => undefined);

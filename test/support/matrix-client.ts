@@ -49,8 +49,14 @@ export class MatrixClient {
     return textAt(await this.#call('POST', '/createRoom', body), 'room_id');
   }
 
-  async join(roomId: string): Promise<void> {
-    await this.#call('POST', `/join/${encodeURIComponent(roomId)}`, {});
+  /** `via`: a server in the room, where ours may not be. */
+  async join(roomId: string, via?: string): Promise<void> {
+    const query = via === undefined ? '' : `?via=${via}`;
+    await this.#call('POST', `/join/${encodeURIComponent(roomId)}${query}`, {});
+  }
+
+  async setTopic(roomId: string, topic: string): Promise<void> {
+    await this.#call('PUT', `/rooms/${encodeURIComponent(roomId)}/state/m.room.topic/`, { topic });
   }
 
   async send(roomId: string, txnId: string, body: string): Promise<string> {
@@ -70,19 +76,36 @@ export class MatrixClient {
   }
 
   /** Every message between two tokens, newest first; to the room's beginning or end where a token is left out. */
-  async listMessagesBackward(roomId: string, { from, to }: { from?: string; to?: string } = {}): Promise<Message[]> {
-    const messages: Message[] = [];
+  async listMessagesBackward(roomId: string, range: { from?: string; to?: string } = {}): Promise<Message[]> {
+    return readMessages(await this.#listBackward(roomId, range));
+  }
+
+  /** The ids of all events of the room, newest first. */
+  async listEventIds(roomId: string): Promise<string[]> {
+    return (await this.#listBackward(roomId, {})).map((event) => textAt(event, 'event_id'));
+  }
+
+  /** The ids of the room's current state by type and key. */
+  async listStateIds(roomId: string): Promise<string[]> {
+    const state = listAt(await this.#call('GET', `/rooms/${encodeURIComponent(roomId)}/state`));
+    return state
+      .map((event) => `${textAt(event, 'type')} ${textAt(event, 'state_key')} ${textAt(event, 'event_id')}`)
+      .sort();
+  }
+
+  async #listBackward(roomId: string, { from, to }: { from?: string; to?: string }): Promise<unknown[]> {
+    const events: unknown[] = [];
     let token = from;
     do {
       const parameters = new URLSearchParams({ dir: 'b', limit: String(PAGE_SIZE) });
       if (token !== undefined) parameters.set('from', token);
       if (to !== undefined) parameters.set('to', to);
       const page = await this.#call('GET', `/rooms/${encodeURIComponent(roomId)}/messages?${parameters}`);
-      messages.push(...readMessages(listAt(page, 'chunk')));
+      events.push(...listAt(page, 'chunk'));
       const end = at(page, 'end');
       token = typeof end === 'string' && listAt(page, 'chunk').length > 0 ? end : undefined;
     } while (token !== undefined);
-    return messages;
+    return events;
   }
 
   #call(method: string, path: string, body?: unknown): Promise<unknown> {
