@@ -42,8 +42,10 @@ export function createApi(http: HttpClient, registration: RegistrationOptions) {
     async createRoom({ token }: Account, body: Readonly<Record<string, unknown>>): Promise<string> {
       return textAt(await http.call({ method: 'POST', path: `${CLIENT}/createRoom`, token, body }), 'room_id');
     },
-    async join({ token }: Account, roomId: string): Promise<void> {
-      await http.call({ method: 'POST', path: `${CLIENT}/join/${encodeURIComponent(roomId)}`, token, body: {} });
+    /** `via`: a server in the room, where the user's own may not be. */
+    async join({ token }: Account, roomId: string, via?: string): Promise<void> {
+      const path = `${CLIENT}/join/${encodeURIComponent(roomId)}${via === undefined ? '' : `?via=${via}`}`;
+      await http.call({ method: 'POST', path, token, body: {} });
     },
     async sendMessage({ token }: Account, roomId: string, message: { txnId: string; body: string }): Promise<string> {
       const path = `${room(roomId)}/send/m.room.message/${message.txnId}`;
