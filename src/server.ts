@@ -179,7 +179,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true;
   const loadProfile = createMemberProfileLoader(database);
   const rooms = createRooms({
-    engine,
+    engine: federationRooms.engine,
     database,
     clock,
     serverName,
@@ -273,7 +273,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       logger: logger.child({ module: 'administration' }),
       serverName,
       signingKey,
-      engine,
+      engine: federationRooms.engine,
       hub,
       committer,
       rooms,

@@ -2,6 +2,7 @@
  * Memberships that other servers have a say in, put together: of users of ours in rooms that this server is not in, and of
  * users of other servers in ours.
  */
+import type { Policing } from '../engine/policing.ts';
 import type { PduVerifier } from '../engine/ports.ts';
 import type { Receiver } from '../engine/receive-pdu.ts';
 import type { RoomEngine } from '../engine/types.ts';
@@ -30,6 +31,7 @@ export interface ElsewhereOptions {
   readonly database: Database;
   readonly committer: Pick<Committer, 'commit'>;
   readonly receiver: Receiver;
+  readonly policing: Policing;
   readonly verifier: PduVerifier;
   readonly keyring: Pick<Keyring, 'verifyObject'>;
   readonly client: Pick<FederationClient, 'fetchJson' | 'fetchBytes'>;
