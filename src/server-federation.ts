@@ -47,6 +47,7 @@ import { KeyedQueue } from './lib/keyed-queue.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Metrics } from './lib/metrics.ts';
 import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
+import type { ProxySettings } from './lib/outbound-connector.ts';
 import type { Random } from './lib/random.ts';
 import { parseServerName, type RoomId, type ServerName } from './protocol/ids.ts';
 import type { SigningKey } from './protocol/signing.ts';
@@ -69,6 +70,7 @@ export interface FederationSettings {
   /** PEM texts. */
   readonly certificates: readonly string[];
   readonly trustedKeyServers: readonly string[];
+  readonly proxy?: ProxySettings | undefined;
 }
 
 export interface FederationOptions {
@@ -113,6 +115,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     ...options,
     policy: createNetworkPolicy({ allowed: settings.allowedNetworks, denied: settings.deniedNetworks }),
     certificates: settings.certificates,
+    proxy: settings.proxy,
   });
   const resolver = createResolver({ ...options, wellKnown: createWellKnown({ transport, clock }) });
   const client = createFederationClient({ ...options, policy, resolver, transport });

@@ -73,6 +73,7 @@ import {
   loginWellKnown,
   mediaSettings,
   passwordRequirements,
+  proxySettings,
   rateLimits,
   readListener,
   registrationPolicy,
@@ -147,7 +148,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     }),
   );
   const shared = { config, database, hub, committer, engine, clock, logger, serverName };
-  const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
+  const push = stack.use(await createPush({ ...shared, userAgent: build.short, proxy: proxySettings(config) }));
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const traffic = stack.use(
     await createFederationTraffic({ ...federation, ...push, typing, engine, hub, committer, random, metrics }),
