@@ -283,6 +283,8 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       forgetTokens: (accountId) => authenticator.forget(accountId),
       loadProfile,
       onRoomForcedOut: sync.forgetRecent,
+      settleSending: () => traffic.sender.settle(),
+      laterLeaves: federationRooms.elsewhere.laterLeaves,
       isReserved,
     }),
   );

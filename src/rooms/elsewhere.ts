@@ -11,6 +11,7 @@ import type { Keyring } from '../federation/keyring.ts';
 import { createRemoteHandshakes } from '../federation/remote-handshakes.ts';
 import { createRemoteInvites } from '../federation/remote-invites.ts';
 import type { ServerPolicy } from '../federation/server-policy.ts';
+import type { JobKind } from '../jobs/job-runner.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -21,6 +22,7 @@ import type { Database } from '../storage/database.ts';
 import type { Committer } from '../streams/committer.ts';
 import { createInviteElsewhere, type InviteElsewhere } from './invite-elsewhere.ts';
 import { createKnockElsewhere, type KnockElsewhere } from './knock-elsewhere.ts';
+import { createLaterLeaves } from './later-leaves.ts';
 import { createLeaveElsewhere, type LeaveElsewhere } from './leave-elsewhere.ts';
 import { createOutsideEndings, type OutsideEndings } from './outside-endings.ts';
 import { createOutsideStandings } from './outside-standing.ts';
@@ -59,6 +61,7 @@ export interface Elsewhere {
   readonly memberships: MembershipsElsewhere;
   readonly receivedInvites: ReceivedInvites;
   readonly endings: OutsideEndings;
+  readonly laterLeaves: JobKind;
 }
 
 export function createElsewhere(options: ElsewhereOptions): Elsewhere {
@@ -78,5 +81,6 @@ export function createElsewhere(options: ElsewhereOptions): Elsewhere {
     },
     receivedInvites: createReceivedInvites(options),
     endings: createOutsideEndings(shared),
+    laterLeaves: createLaterLeaves(shared),
   };
 }

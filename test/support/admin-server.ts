@@ -173,7 +173,12 @@ async function start(
     );
   };
   const kinds: Readonly<Record<string, JobKind>> = {
-    ...createRoomDeletionKinds({ ...shared, leaveRoom, onForced: () => sync.forgetRecent() }),
+    ...createRoomDeletionKinds({
+      ...shared,
+      leaveRoom,
+      settleSending: async () => undefined,
+      onForced: () => sync.forgetRecent(),
+    }),
     [QUARANTINE_ROOM]: createRoomQuarantineKind(database),
     [DEACTIVATE]: createDeactivationKind({
       database,
