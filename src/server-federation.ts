@@ -21,7 +21,7 @@ import { createFederationClient, type FederationClient } from './federation/clie
 import { createFederationAdmin, type FederationAdmin } from './federation/federation-admin.ts';
 import { createInbound, type Inbound } from './federation/inbound.ts';
 import type { EduPorts } from './federation/inbound-edus.ts';
-import { createKeyFetcher } from './federation/key-fetcher.ts';
+import { createKeyFetcher, type KeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
 import { followLocalEdus, type PresentUsers, type TypingUsers } from './federation/local-edus.ts';
@@ -94,6 +94,7 @@ export interface Federation
   readonly client: FederationClient;
   readonly keyring: Keyring;
   readonly ownKeys: OwnKeys;
+  readonly keyFetcher: KeyFetcher;
   readonly notary: Notary;
   readonly resolver: Resolver;
   readonly policy: ServerPolicy;
@@ -134,6 +135,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     client,
     keyring,
     ownKeys,
+    keyFetcher: fetcher,
     notary: createNotary({ database, clock, ownKeys, fetcher }),
     resolver,
     policy,

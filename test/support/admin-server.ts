@@ -238,6 +238,8 @@ async function start(
       database,
       committer,
       sender: { get: () => undefined, retry: () => false },
+      keyFetcher: { fetchFromOwners: async () => undefined },
+      ownKeys: { serverName: SERVER, keys: [] },
       resolver: { resolve: async () => [] },
     }),
     deleteRoom: createRoomDeletion({ database, jobs }),
