@@ -62,7 +62,7 @@ stack.defer(() => http.close());
 const api = createApi(http, {});
 const alice = await api.register('alice');
 await api.join(alice, town.roomId, town.serverNames[0]);
-const floor = fork(join(import.meta.dirname, 'lib/poster.ts'), [authority.certificatePath], {
+const floor = fork(join(import.meta.dirname, 'posting-floor.ts'), [authority.certificatePath], {
   execArgv: [],
   stdio: 'inherit',
 });

@@ -25,6 +25,7 @@ import { createAdminRooms } from './rooms/admin-rooms.ts';
 import { createBlockedRooms, withBlockedRooms } from './rooms/blocked-rooms.ts';
 import { createRoomDeletion, createRoomDeletionKinds } from './rooms/delete-room.ts';
 import { createGuestEvictionKind, EVICT_GUESTS, followGuestAccess } from './rooms/guest-access.ts';
+import { LEAVE_ELSEWHERE } from './rooms/later-leaves.ts';
 import { createPduMaker } from './rooms/make-pdu.ts';
 import { createMakeRoomAdmin } from './rooms/make-room-admin.ts';
 import type { LoadProfile } from './rooms/profile.ts';
@@ -60,6 +61,9 @@ export interface AdministrationOptions
   readonly forgetTokens: (accountId: number) => void;
   readonly loadProfile: LoadProfile;
   readonly onRoomForcedOut: () => void;
+  readonly settleSending: () => Promise<void>;
+  /** Tells other servers of rejected invites that they could not be told of at once. */
+  readonly laterLeaves: JobKind;
   /** Whether a localpart belongs to the server itself or to an application service. */
   readonly isReserved: (localpart: string) => boolean;
 }
@@ -124,6 +128,7 @@ function createKinds(options: AdministrationOptions): Readonly<Record<string, Jo
   };
   return {
     ...createRoomDeletionKinds({ ...options, leaveRoom, onForced: options.onRoomForcedOut }),
+    [LEAVE_ELSEWHERE]: options.laterLeaves,
     [QUARANTINE_ROOM]: createRoomQuarantineKind(options.database),
     [DEACTIVATE]: createDeactivationKind({
       database: options.database,

@@ -6,9 +6,11 @@
 import { type Backfiller, createBackfiller } from './engine/backfill.ts';
 import { createForkHealer } from './engine/heal-forks.ts';
 import { createRoomImporter, type RoomImporter } from './engine/import-room.ts';
+import { createPolicing } from './engine/policing.ts';
 import { createReceiver, type Receiver } from './engine/receive-pdu.ts';
 import { createResolutionRunner } from './engine/resolution-runner.ts';
 import type { WritableRoomEngine } from './engine/room-engine.ts';
+import { createPolicedEngine } from './engine/send-policed.ts';
 import { createPeerReader, type PeerReader } from './engine/serve-peers.ts';
 import { createStateResolver } from './engine/state-resolver.ts';
 import type { RoomEngine } from './engine/types.ts';
@@ -19,13 +21,14 @@ import { createFederationClient, type FederationClient } from './federation/clie
 import { createFederationAdmin, type FederationAdmin } from './federation/federation-admin.ts';
 import { createInbound, type Inbound } from './federation/inbound.ts';
 import type { EduPorts } from './federation/inbound-edus.ts';
-import { createKeyFetcher } from './federation/key-fetcher.ts';
+import { createKeyFetcher, type KeyFetcher } from './federation/key-fetcher.ts';
 import { createKeyStore } from './federation/key-store.ts';
 import { createKeyring, type Keyring } from './federation/keyring.ts';
 import { followLocalEdus, type PresentUsers, type TypingUsers } from './federation/local-edus.ts';
 import { createLocationClient, type OpenLocation } from './federation/location-client.ts';
 import { createNotary, type Notary } from './federation/notary.ts';
 import { createOwnKeys, type OwnKeys } from './federation/own-keys.ts';
+import { createPolicySigner } from './federation/policy-signatures.ts';
 import { createRemoteDirectory, type RemoteDirectory } from './federation/remote-directory.ts';
 import { createRemoteJoins, type RemoteJoins } from './federation/remote-join.ts';
 import { createRemoteProfiles, type FetchRemoteProfile } from './federation/remote-profiles.ts';
@@ -44,6 +47,7 @@ import { KeyedQueue } from './lib/keyed-queue.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Metrics } from './lib/metrics.ts';
 import { createNetworkPolicy, type ResolveName } from './lib/network-policy.ts';
+import type { ProxySettings } from './lib/outbound-connector.ts';
 import type { Random } from './lib/random.ts';
 import { parseServerName, type RoomId, type ServerName } from './protocol/ids.ts';
 import type { SigningKey } from './protocol/signing.ts';
@@ -66,6 +70,7 @@ export interface FederationSettings {
   /** PEM texts. */
   readonly certificates: readonly string[];
   readonly trustedKeyServers: readonly string[];
+  readonly proxy?: ProxySettings | undefined;
 }
 
 export interface FederationOptions {
@@ -89,6 +94,7 @@ export interface Federation
   readonly client: FederationClient;
   readonly keyring: Keyring;
   readonly ownKeys: OwnKeys;
+  readonly keyFetcher: KeyFetcher;
   readonly notary: Notary;
   readonly resolver: Resolver;
   readonly policy: ServerPolicy;
@@ -110,6 +116,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     ...options,
     policy: createNetworkPolicy({ allowed: settings.allowedNetworks, denied: settings.deniedNetworks }),
     certificates: settings.certificates,
+    proxy: settings.proxy,
   });
   const resolver = createResolver({ ...options, wellKnown: createWellKnown({ transport, clock }) });
   const client = createFederationClient({ ...options, policy, resolver, transport });
@@ -128,6 +135,7 @@ export async function createFederation(options: FederationOptions): Promise<Fede
     client,
     keyring,
     ownKeys,
+    keyFetcher: fetcher,
     notary: createNotary({ database, clock, ownKeys, fetcher }),
     resolver,
     policy,
@@ -183,6 +191,8 @@ export interface FederationRoomsOptions extends Federation {
 
 /** Rooms that other servers are in: what they send of them, what they are told of them, and what is asked of them. */
 export interface FederationRooms extends AsyncDisposable {
+  /** The engine for all that users do: it asks the policy servers of rooms. */
+  readonly engine: RoomEngine;
   readonly inbound: Inbound;
   readonly receiver: Receiver;
   readonly importer: RoomImporter;
@@ -202,23 +212,26 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   const stack = new AsyncDisposableStack();
   const runner = stack.use(createResolutionRunner());
   const { eventNids, snapshotNids } = engine.writing;
+  const stopping = new AbortController();
+  const signer = createPolicySigner({ ...options, stopping: stopping.signal });
   const shared = {
     ...options,
     eventNids,
     resolver: createStateResolver({ database, snapshotNids, runner }),
     verifier: createPduVerifier(options.keyring),
     remote: createRemoteRooms(options.client),
+    policing: createPolicing({ serverName, signer }),
     receiving: new KeyedQueue<RoomId>(),
   };
   stack.defer(() => shared.receiving.idle());
-  const stopping = new AbortController();
   const receiver = createReceiver(shared);
+  const policed = createPolicedEngine(shared);
   const importer = createRoomImporter(shared);
   const remoteJoins = createRemoteJoins({ ...options, importer, receiver });
   const residence = { ...options, receiver, loadResidentRoom: createResidentRooms(options) };
   const elsewhere = createElsewhere({ ...shared, receiver, stopping: stopping.signal });
   const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
-  stack.use(createForkHealer({ engine, hub: options.hub, serverName, onFailed }));
+  stack.use(createForkHealer({ engine: policed, hub: options.hub, serverName, onFailed }));
   const inbound = stack.use(
     createInbound({
       serverName,
@@ -236,6 +249,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   stack.use(remoteJoins);
   stack.defer(() => stopping.abort());
   return {
+    engine: policed,
     inbound,
     receiver,
     importer,
@@ -247,7 +261,11 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
     residentJoins: createResidentJoins(residence),
     residentHandshakes: createResidentHandshakes(residence),
     elsewhere,
-    thirdPartyInvites: createThirdPartyInvites({ ...residence, inviteElsewhere: elsewhere.memberships }),
+    thirdPartyInvites: createThirdPartyInvites({
+      ...residence,
+      engine: policed,
+      inviteElsewhere: elsewhere.memberships,
+    }),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }

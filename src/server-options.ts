@@ -11,6 +11,7 @@ import { toS3Settings } from './config/s3-settings.ts';
 import type { RateLimits } from './http/rate-limiter.ts';
 import type { Listener } from './http/server.ts';
 import type { Secret } from './lib/logger.ts';
+import type { ProxySettings } from './lib/outbound-connector.ts';
 import type { MediaOptions } from './media/media.ts';
 import type { JsonObject } from './protocol/pdu.ts';
 import type { FederationSettings } from './server-federation.ts';
@@ -101,7 +102,15 @@ export function mediaSettings(live: Live, userAgent: string): MediaSettings {
     },
     unauthenticatedAccess: () => live.config.mediaRepo.unauthenticatedAccess,
     previews: previews.enabled
-      ? { userAgent, allowedNetworks, deniedNetworks, blockedHosts, ports: [], maxImageBytes: MAX_PREVIEW_IMAGE_BYTES }
+      ? {
+          userAgent,
+          allowedNetworks,
+          deniedNetworks,
+          blockedHosts,
+          ports: [],
+          maxImageBytes: MAX_PREVIEW_IMAGE_BYTES,
+          proxy: proxySettings(live.config),
+        }
       : undefined,
   };
 }
@@ -114,9 +123,19 @@ export function secretOption<Name extends string>(
   return secret === undefined ? {} : ({ [name]: secret.reveal() } as { readonly [N in Name]?: string });
 }
 
-export async function federationSettings({ federation }: Config): Promise<FederationSettings> {
+export function proxySettings({ proxy }: Config): ProxySettings | undefined {
+  return proxy === undefined ? undefined : { ...proxy, resolvesNames: proxy.resolveNames };
+}
+
+export async function federationSettings(config: Config): Promise<FederationSettings> {
+  const { federation } = config;
   const { certificates } = federation;
-  return { ...federation, certificates: certificates === undefined ? [] : [await readFile(certificates, 'utf8')] };
+  const proxy = proxySettings(config);
+  return {
+    ...federation,
+    proxy,
+    certificates: certificates === undefined ? [] : [await readFile(certificates, 'utf8')],
+  };
 }
 
 export function wellKnown({ wellKnown: { client, server } }: Config): WellKnownOptions {

@@ -13,6 +13,7 @@ import type { Endpoint } from './http/endpoint.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { createNetworkPolicy } from './lib/network-policy.ts';
+import type { ProxySettings } from './lib/outbound-connector.ts';
 import type { ServerName } from './protocol/ids.ts';
 import { followNotifications, type Notifications } from './push/follow-notifications.ts';
 import { createPushGateway } from './push/push-gateway.ts';
@@ -33,6 +34,7 @@ export interface PushOptions {
   readonly serverName: ServerName;
   /** What push gateways are told of the server. */
   readonly userAgent: string;
+  readonly proxy: ProxySettings | undefined;
 }
 
 export interface Push extends AsyncDisposable {

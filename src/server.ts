@@ -73,6 +73,7 @@ import {
   loginWellKnown,
   mediaSettings,
   passwordRequirements,
+  proxySettings,
   rateLimits,
   readListener,
   registrationPolicy,
@@ -147,7 +148,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     }),
   );
   const shared = { config, database, hub, committer, engine, clock, logger, serverName };
-  const push = stack.use(await createPush({ ...shared, userAgent: build.short }));
+  const push = stack.use(await createPush({ ...shared, userAgent: build.short, proxy: proxySettings(config) }));
   const typing = stack.use(createTyping({ clock, boot: random.alphanumeric(8) }));
   const traffic = stack.use(
     await createFederationTraffic({ ...federation, ...push, typing, engine, hub, committer, random, metrics }),
@@ -179,7 +180,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
     (await loadAccountByLocalpart(database, localpartOf(userId)))?.isAdmin === true;
   const loadProfile = createMemberProfileLoader(database);
   const rooms = createRooms({
-    engine,
+    engine: federationRooms.engine,
     database,
     clock,
     serverName,
@@ -273,7 +274,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       logger: logger.child({ module: 'administration' }),
       serverName,
       signingKey,
-      engine,
+      engine: federationRooms.engine,
       hub,
       committer,
       rooms,
@@ -282,6 +283,8 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
       forgetTokens: (accountId) => authenticator.forget(accountId),
       loadProfile,
       onRoomForcedOut: sync.forgetRecent,
+      settleSending: () => traffic.sender.settle(),
+      laterLeaves: federationRooms.elsewhere.laterLeaves,
       isReserved,
     }),
   );

@@ -20,6 +20,17 @@ const rateLimit = (doc: string, perSecond: number, burst: number) =>
     burst: value(is.integer(1, 1_000_000), 'Requests that may come at once.', { default: burst, reloadable: true }),
   });
 
+const PROXY_URL = is.textMatching(
+  'a URL that starts with http:// or https://, with a host and maybe a port only',
+  (text) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    return (
+      url !== undefined && (url.protocol === 'http:' || url.protocol === 'https:') && `${url.origin}/` === url.href
+    );
+  },
+);
+const PROXY_USERNAME = is.textMatching('a name without a colon', (text) => /^[^:\p{Cc}]{1,255}$/u.test(text));
+
 const registration = section('Who may make an account.', {
   enabled: value(
     is.boolean,
@@ -168,6 +179,23 @@ export const schema = section('', {
       { default: ['matrix.org'] },
     ),
   }),
+  proxy: optionalSection(
+    'An HTTP proxy through which other servers, push gateways and the pages of link previews are reached. The networks that are denied for each of these hold as without it.',
+    {
+      url: value(PROXY_URL, 'Where it is: it is asked to CONNECT. Needed.', { default: 'http://127.0.0.1:3128' }),
+      username: optional(PROXY_USERNAME, 'If it wants one.', { example: 'hammerhead' }),
+      password: secret('If it wants one.'),
+      bypass_hosts: value(is.listOf(is.hostGlob), 'Globs of host names that are connected to without it.', {
+        default: [],
+      }),
+      bypass_networks: value(is.listOf(is.network), 'Networks that are connected to without it.', { default: [] }),
+      resolve_names: value(
+        is.boolean,
+        'Whether names are looked up here, so that the proxy is asked for addresses that are allowed. Where this is false the proxy gets the names, and has to keep strangers out of your networks itself.',
+        { default: true },
+      ),
+    },
+  ),
   media_repo: section('Uploaded files.', {
     root_path: optional(is.path, 'Where they are stored.', {
       example: './data/media',

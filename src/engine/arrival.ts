@@ -11,6 +11,7 @@ import { listStateEntries } from '../storage/state.ts';
 import type { Fact } from '../streams/committer.ts';
 import { viewOf } from './judge-received.ts';
 import type { ReceivedEvent } from './parse-received.ts';
+import type { Policing } from './policing.ts';
 import type { ReceivedBatch } from './received-batch.ts';
 import { appliedRedaction } from './redactions.ts';
 import type { Turn } from './room-actor.ts';
@@ -21,6 +22,7 @@ export interface PlacingParts {
   readonly database: Database;
   readonly writing: RoomWriting;
   readonly resolver: StateResolver;
+  readonly policing: Pick<Policing, 'isRecommended'>;
 }
 
 export type Outcome =

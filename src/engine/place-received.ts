@@ -1,7 +1,7 @@
 /**
- * What becomes of one event of another server in the room's turn: judged by its auth events, by the state before it and by
- * the current state, it is rejected, soft-failed or accepted. An accepted event that follows all forward extremities goes
- * to the head as ours do; any other makes or heals a fork (place-forked.ts).
+ * What becomes of one event of another server in the room's turn: judged by its auth events, by the state before it, by
+ * the current state and by the room's policy server, it is rejected, soft-failed or accepted. An accepted event that
+ * follows all forward extremities goes to the head as ours do; any other makes or heals a fork (place-forked.ts).
  *
  * https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
  */
@@ -61,8 +61,18 @@ export async function placeReceived(
     ? verdict
     : checkAuth(event, await currentStateFor(parts, { turn, batch, event }, before), version);
   if (!now.allowed) return keepUnplaced(parts, arrival, { verdict: now, softFailed: true });
+  if (!parts.policing.isRecommended(turn.head, event)) {
+    return keepUnplaced(parts, arrival, { verdict: NOT_RECOMMENDED, softFailed: true });
+  }
   return before.isAtHead ? placeAtHead(parts, arrival) : accept(parts, arrival, await placeForked(parts, arrival));
 }
+
+/** https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures */
+const NOT_RECOMMENDED = {
+  allowed: false,
+  rule: 'policy',
+  reason: "the room's policy server has not signed it",
+} as const;
 
 function drop(reason: string): Placed {
   return { result: { outcome: 'dropped', reason }, committed: Promise.resolve() };
@@ -96,8 +106,8 @@ async function findStateBefore(
 }
 
 /**
- * The current state that the event is judged by. Behind a gap the room may have changed without our hearing of it, and a
- * gap is easily made: so what we know and what the gap's state says are resolved, and a ban among them stands.
+ * The current state that the event is judged by. Behind a gap the room may have changed without our hearing of it, and
+ * a gap is easily made: so what we know and what the gap's state says are resolved, and a ban among them stands.
  */
 async function currentStateFor(
   { database, resolver }: PlacingParts,
@@ -171,7 +181,9 @@ async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: A
   const { event } = received;
   const { stateBefore, stateAfter } = row.stored;
   const isAfterGap = event.prevEvents.some((id) => !isInGraph(batch.known.get(id)));
-  const written = { ...row, isOutgoing: batch.outgoing.get(event.eventId) };
+  const transaction = batch.transactions.get(event.eventId);
+  const stored = { ...row.stored, transaction };
+  const written = { ...row, stored, transaction, isOutgoing: batch.outgoing.get(event.eventId) };
   const facts = [isAfterGap ? afterGap(written) : ({ table: pduStream, row: written } as Fact), ...changes];
   const committed = parts.writing.commit(turn.actor, { facts, also: alsoWritten(arrival, row) });
   batch.known.set(event.eventId, {

@@ -3,7 +3,8 @@
  * them. The federation module implements these; the engine decides what may be believed of what they give.
  */
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
-import type { JsonValue, Pdu } from '../protocol/pdu.ts';
+import type { JsonObject, JsonValue, Pdu } from '../protocol/pdu.ts';
+import type { PolicyServer } from '../protocol/policy-server.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 
 export interface PduToVerify {
@@ -53,4 +54,17 @@ export interface RemoteRooms {
     readonly from: readonly EventId[];
     readonly limit: number;
   }): Promise<readonly JsonValue[]>;
+}
+
+export interface PolicyQuestion {
+  readonly policy: PolicyServer;
+  readonly pdu: Pdu;
+}
+
+/** Asks policy servers to sign events; nothing of an answer has been checked but that it is an object. */
+export interface PolicySigner {
+  /** For an event of ours, whose user waits: throws the `MatrixError` that tells why there is no signature. */
+  fetchSignature(question: PolicyQuestion): Promise<JsonObject>;
+  /** For an event of others: undefined where there is no signature, for whatever reason. */
+  fetchRecommendation(question: PolicyQuestion): Promise<JsonObject | undefined>;
 }

@@ -14,14 +14,14 @@ import type { JsonValue } from '../protocol/pdu.ts';
 import type { OddNumbers } from '../protocol/strict-json.ts';
 import type { Database } from '../storage/database.ts';
 import { admitPdus, admitted } from './admit-pdus.ts';
-import type { Outcome, Placed, PlacingParts } from './arrival.ts';
+import type { Outcome } from './arrival.ts';
 import { createGapFiller, type GapFiller } from './fill-gaps.ts';
 import { createLocalMembers } from './local-members.ts';
-import type { ParsedPdu, ReceivedEvent } from './parse-received.ts';
-import { placeReceived } from './place-received.ts';
+import type { ParsedPdu } from './parse-received.ts';
+import { NOBODY_HERE, placeBatch } from './place-batch.ts';
+import type { Policing } from './policing.ts';
 import type { PduVerifier, RemoteRooms } from './ports.ts';
 import { createBatch, type Loading, loadIntoBatches, type ReceivedBatch, sortTopologically } from './received-batch.ts';
-import type { RoomSnapshot } from './room-snapshot.ts';
 import type { RoomWriting } from './room-writing.ts';
 import type { StateResolver } from './state-resolver.ts';
 import type { RoomEngine } from './types.ts';
@@ -59,15 +59,16 @@ export interface ReceiverOptions {
   readonly resolver: StateResolver;
   readonly verifier: PduVerifier;
   readonly remote: RemoteRooms;
+  readonly policing: Policing;
   readonly serverName: ServerName;
   /** Shared by all that take in events of other servers: one of them at a time works on a room. */
   readonly receiving: KeyedQueue<RoomId>;
 }
 
 export function createReceiver(options: ReceiverOptions): Receiver {
-  const { database, engine, resolver, verifier, serverName } = options;
+  const { database, engine, resolver, verifier, policing, serverName } = options;
   const isInhabited = createLocalMembers(serverName);
-  const parts: PlacingParts = { database, resolver, writing: engine.writing };
+  const parts = { database, resolver, policing, writing: engine.writing };
   const load = createJointQuestions<Loading, Loading>(
     async (loadings) => {
       await loadIntoBatches(database, loadings);
@@ -83,16 +84,20 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     { oddNumbers, isOutgoing }: ReceiveOptions,
   ): Promise<readonly ReceiveResult[]> {
     const snapshot = await engine.loadSnapshot(roomId);
-    if (snapshot === undefined || !isInhabited(snapshot)) return pdus.map(() => NOBODY_HERE);
+    if (snapshot === undefined || !isInhabited(snapshot))
+      return pdus.map(() => ({ ...NOBODY_HERE, eventId: undefined }));
     const { version } = snapshot;
     const parsed = await admitPdus(verifier, { roomId, version }, pdus, oddNumbers);
     const received = admitted(parsed);
     const outgoing = isOutgoing === undefined ? [] : received.map(({ event }) => [event.eventId, isOutgoing] as const);
-    const batch = createBatch({ roomId, version }, new Map(outgoing));
+    const batch = createBatch({ roomId, version }, { outgoing: new Map(outgoing) });
     await load({ batch, received });
     const fresh = received.filter(({ event }) => isFresh(batch, event.eventId));
     const ancestors = await gaps.fill({ batch, snapshot, origin }, fresh);
-    const outcomes = await placeAll(parts, batch, sortTopologically([...ancestors, ...fresh]), isInhabited);
+    const policy = policing.serverOf(snapshot);
+    const sorted = sortTopologically([...ancestors, ...fresh]);
+    const completed = policy === undefined ? sorted : await policing.complete(sorted, version, policy);
+    const outcomes = await placeBatch({ ...parts, isInhabited }, batch, { sorted: completed, policy });
     return toResults(parsed, outcomes);
   }
 
@@ -102,38 +107,10 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   };
 }
 
-const NOBODY_HERE: ReceiveResult = {
-  outcome: 'dropped',
-  reason: 'no user of this server is in the room',
-  eventId: undefined,
-};
-
 /** Not stored yet, or only as an outlier. */
 function isFresh({ known }: ReceivedBatch, eventId: EventId): boolean {
   const stored = known.get(eventId);
   return stored === undefined || (stored.outlier && stored.position === null);
-}
-
-async function placeAll(
-  parts: PlacingParts,
-  batch: ReceivedBatch,
-  sorted: readonly ReceivedEvent[],
-  isInhabited: (snapshot: RoomSnapshot) => boolean,
-): Promise<ReadonlyMap<EventId, Outcome>> {
-  const outcomes = new Map<EventId, Outcome>();
-  for (const received of sorted) {
-    const placed = await parts.writing.turn(batch.roomId, async (turn): Promise<Placed> => {
-      if (!isInhabited(turn.head)) return { result: NOBODY_HERE, committed: Promise.resolve() };
-      return placeReceived(parts, { turn, batch, received });
-    });
-    if (placed === undefined) continue;
-    outcomes.set(received.event.eventId, placed.result);
-    batch.committed = Promise.all([batch.committed, placed.committed]);
-    // Heard below; until then it must not count as unhandled.
-    batch.committed.catch(() => undefined);
-  }
-  await batch.committed;
-  return outcomes;
 }
 
 /** An event that came twice, or was here before, is known. */

@@ -5,7 +5,7 @@
 import type { EventId, RoomId } from '../protocol/ids.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from '../storage/database.ts';
-import { loadEventsById, type StoredEvent } from '../storage/events.ts';
+import { type ClientTransaction, loadEventsById, type StoredEvent } from '../storage/events.ts';
 import {
   type KnownEvent,
   listBackwardExtremities,
@@ -20,6 +20,8 @@ export interface ReceivedBatch {
   readonly version: RoomVersion;
   /** Whether this server sends the events to the others in the room, where it is not as their senders say. */
   readonly outgoing: ReadonlyMap<EventId, boolean>;
+  /** Of events of ours that take this way: what their clients sent them with. */
+  readonly transactions: ReadonlyMap<EventId, ClientTransaction>;
   /** Stored events of any room by id: those received, their auth and prev events. */
   readonly known: Map<EventId, KnownEvent>;
   /** Events that others of the room refer to already: they came late, and the room has gone on without them. */
@@ -34,12 +36,13 @@ export interface ReceivedBatch {
 
 export function createBatch(
   { roomId, version }: Pick<ReceivedBatch, 'roomId' | 'version'>,
-  outgoing: ReadonlyMap<EventId, boolean> = new Map(),
+  { outgoing = new Map(), transactions = new Map() }: Partial<Pick<ReceivedBatch, 'outgoing' | 'transactions'>> = {},
 ): ReceivedBatch {
   return {
     roomId,
     version,
     outgoing,
+    transactions,
     known: new Map(),
     referenced: new Set(),
     pendingRedactions: new Map(),

@@ -123,9 +123,9 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
     const context = createContext({ transaction: request.transaction, redacted });
     const decision = await decideEvents({ head: turn.head, chain: turn.chain }, templates, context);
     turn.advance(decision.events, decision.chain);
-    const { redacts, also } = request;
+    const { redacts } = request;
     const isPending = redacts !== undefined && redacted === undefined;
-    return commit(turn.actor, decision, isPending ? alsoPending(decision, redacts, also) : also);
+    return commit(turn.actor, decision, isPending ? alsoPending(decision, redacts) : undefined);
   }
 
   async function commitUnit(actor: RoomActor, unit: Omit<CommitUnit, 'chain'>): Promise<void> {
@@ -137,7 +137,7 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
     }
   }
 
-  function commit(actor: RoomActor, decision: Decision, also: SendRequest['also']): Pending {
+  function commit(actor: RoomActor, decision: Decision, also: CommitUnit['also']): Pending {
     const facts: Fact[] = decision.events.map(({ row }) => ({ table: pduStream, row }) as Fact);
     const sent = decision.events.map(({ nid, row }) => ({ nid, eventId: row.stored.event.eventId }));
     return { committed: commitUnit(actor, { facts, also }).then(() => sent) };
@@ -177,23 +177,30 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
     }
   }
 
+  async function once(
+    actor: RoomActor,
+    transaction: SendRequest['transaction'],
+    send: () => Promise<readonly SentEvent[]>,
+  ): Promise<readonly SentEvent[]> {
+    if (transaction === undefined) return send();
+    const of = { roomId: actor.roomId, userId: transaction.userId, deviceId: transaction.deviceId };
+    return actor.once(transaction, {
+      load: () => listTransactions(database, of, MAX_TRANSACTIONS_PER_DEVICE),
+      // A transaction id older than those in memory fails on its key: then the database knows the answer.
+      send: () =>
+        send().catch(async (cause: unknown) => {
+          const known = cause instanceof MatrixError ? undefined : await loadTransaction(database, of, transaction);
+          if (known === undefined) throw cause;
+          return [known];
+        }),
+    });
+  }
+
   return {
     async send(request) {
       const actor = await loadActor(registry, request.roomId);
       const redacted = request.redacts === undefined ? undefined : await findEvent(options, actor, request.redacts);
-      const { transaction } = request;
-      if (transaction === undefined) return sendOnce(request, redacted);
-      const of = { roomId: request.roomId, userId: transaction.userId, deviceId: transaction.deviceId };
-      return actor.once(transaction, {
-        load: () => listTransactions(database, of, MAX_TRANSACTIONS_PER_DEVICE),
-        // A transaction id older than those in memory fails on its key: then the database knows the answer.
-        send: () =>
-          sendOnce(request, redacted).catch(async (cause: unknown) => {
-            const known = cause instanceof MatrixError ? undefined : await loadTransaction(database, of, transaction);
-            if (known === undefined) throw cause;
-            return [known];
-          }),
-      });
+      return once(actor, request.transaction, () => sendOnce(request, redacted));
     },
 
     async createRoom(request) {
@@ -236,7 +243,14 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
       return isGone ?? work(undefined);
     },
 
-    writing: { eventNids, snapshotNids, turn: inTurn, commit: commitUnit, found },
+    writing: {
+      eventNids,
+      snapshotNids,
+      once: async (roomId, transaction, send) => once(await loadActor(registry, roomId), transaction, send),
+      turn: inTurn,
+      commit: commitUnit,
+      found,
+    },
 
     onCommitted(batch) {
       const changes = batch.rowsOf(stateChangeStream);
@@ -260,13 +274,9 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
 }
 
 /** A redaction of an event that we lack waits for it. */
-function alsoPending(
-  { events }: Decision,
-  redacts: EventId,
-  also: SendRequest['also'],
-): NonNullable<SendRequest['also']> {
+function alsoPending({ events }: Decision, redacts: EventId): NonNullable<CommitUnit['also']> {
   const pending = events.map(({ nid, row }) => ({ roomId: row.head.roomId, redacts, redactionNid: nid }));
-  return (tx) => Promise.all([also?.(tx), ...pending.map((one) => insertPendingRedaction(tx, one))]);
+  return (tx) => Promise.all(pending.map((one) => insertPendingRedaction(tx, one)));
 }
 
 interface Pending {

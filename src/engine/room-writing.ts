@@ -3,13 +3,21 @@
  * the actor that decided it.
  */
 import type { RoomId } from '../protocol/ids.ts';
+import type { ClientTransaction } from '../storage/events.ts';
 import type { CommitUnit } from '../streams/committer.ts';
 import type { NidSource } from './nid-source.ts';
 import type { RoomActor, Turn } from './room-actor.ts';
+import type { SentEvent } from './types.ts';
 
 export interface RoomWriting {
   readonly eventNids: NidSource;
   readonly snapshotNids: NidSource;
+  /** Runs `send` once for a client's transaction; what was sent under it before is the answer. M_NOT_FOUND for no room. */
+  once(
+    roomId: RoomId,
+    transaction: ClientTransaction | undefined,
+    send: () => Promise<readonly SentEvent[]>,
+  ): Promise<readonly SentEvent[]>;
   /** Runs `work` in the room's turn; undefined for a room that we do not know. */
   turn<T>(roomId: RoomId, work: (turn: Turn) => Promise<T>): Promise<T | undefined>;
   /** Behind all that the room has queued before; resolves after COMMIT. */

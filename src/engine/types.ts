@@ -32,8 +32,6 @@ export interface SendRequest {
   readonly transaction?: ClientTransaction | undefined;
   /** The event that a template redacts: loaded before the turn. */
   readonly redacts?: EventId | undefined;
-  /** Written in the same transaction, before the events. */
-  readonly also?: ((tx: Transaction) => Promise<unknown>) | undefined;
 }
 
 export interface SentEvent {

@@ -84,6 +84,8 @@ export function createFederationClient(options: FederationClientOptions): Federa
 
 /** Error answers are small; of a page that a proxy made up its beginning does. */
 const MAX_ERROR_BYTES = 64 * 1024;
+/** Sentences for people. */
+const MAX_ERROR_TEXT = 500;
 
 async function readStart(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
   const read: Buffer[] = [];
@@ -136,6 +138,7 @@ function toError({ status, headers, body }: Pick<TransportAnswer, 'status' | 'he
     outcome: isRetry ? { kind: 'retry', after } : { kind: 'fail' },
     status,
     errcode,
+    errorText: typeof error['error'] === 'string' ? error['error'].slice(0, MAX_ERROR_TEXT) : undefined,
     roomVersion: typeof error['room_version'] === 'string' ? error['room_version'] : undefined,
   });
 }

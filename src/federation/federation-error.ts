@@ -29,6 +29,8 @@ export interface FailureDetails {
   /** The HTTP status, where there was an answer. */
   readonly status?: number | undefined;
   readonly errcode?: string | undefined;
+  /** What the answer says in words, cut short: to be passed on, and never to be read. */
+  readonly errorText?: string | undefined;
   /** The version of a room that we say we do not support. */
   readonly roomVersion?: string | undefined;
   readonly cause?: unknown;
@@ -42,6 +44,7 @@ export class FederationError extends Error {
   readonly outcome: FailureOutcome;
   readonly status: number | undefined;
   readonly errcode: string | undefined;
+  readonly errorText: string | undefined;
   readonly roomVersion: string | undefined;
 
   constructor(reason: FailureReason, message: string, details: FailureDetails) {
@@ -51,6 +54,7 @@ export class FederationError extends Error {
     this.outcome = details.outcome;
     this.status = details.status;
     this.errcode = details.errcode;
+    this.errorText = details.errorText;
     this.roomVersion = details.roomVersion;
   }
 }

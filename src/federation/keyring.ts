@@ -8,6 +8,7 @@ import { Lru } from '../lib/lru.ts';
 import { requiredSigners } from '../protocol/event-signers.ts';
 import type { ServerName } from '../protocol/ids.ts';
 import type { JsonObject, Pdu } from '../protocol/pdu.ts';
+import { POLICY_KEY_ID } from '../protocol/policy-server.ts';
 import { redactPdu } from '../protocol/redaction.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import { signaturesBy, signedText } from '../protocol/signing.ts';
@@ -142,7 +143,8 @@ function toSignedValues({ pdu, version }: SignedPdu): readonly SignedValue[] | u
   let text: string | undefined;
   return requiredSigners(pdu, version)?.map((serverName) => ({
     serverName,
-    signatures: signaturesBy(pdu, serverName),
+    // A policy server recommends with it, and speaks for no sender.
+    signatures: signaturesBy(pdu, serverName).filter(([keyId]) => keyId !== POLICY_KEY_ID),
     text() {
       text ??= signedText(redactPdu(pdu, version));
       return text;

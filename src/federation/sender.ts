@@ -15,6 +15,7 @@ import type { Random } from '../lib/random.ts';
 import type { ServerName } from '../protocol/ids.ts';
 import type { Database } from '../storage/database.ts';
 import { type DestinationRow, listCatchUpEvents, listUnsettledDestinations } from '../storage/destinations.ts';
+import { deleteTakenPartingEvents } from '../storage/parting-events.ts';
 import { loadFollowerPosition } from '../storage/stream-followers.ts';
 import type { Hub } from '../streams/hub.ts';
 import { backOffDelay, isRefusedContent } from './back-off.ts';
@@ -42,6 +43,8 @@ export interface Sender extends AsyncDisposable {
   get(serverName: ServerName): DestinationRow | undefined;
   /** Servers that something waits for, and those of them that fail. */
   readonly counts: { readonly waiting: number; readonly failing: number };
+  /** Resolves when all that was committed before waits in the queues, and the database knows for which servers. */
+  settle(): Promise<void>;
   /** Resolves when nothing is under way. */
   idle(): Promise<void>;
 }
@@ -77,6 +80,7 @@ const FAULT_PAUSE_MS = 1_000;
 export async function createSender(options: SenderOptions): Promise<Sender> {
   const { database, committer, hub } = options;
   const rows = await listUnsettledDestinations(database);
+  await deleteTakenPartingEvents(database);
   // A server that never sent anything has nothing to send of what was before.
   const position = (await loadFollowerPosition(database, followerOf(committer.writerId))) ?? committer.position;
   const sender = new FederationSender(options, { rows, position });
@@ -170,6 +174,13 @@ class FederationSender implements Sender {
     queue.retryAt = undefined;
     this.#enqueue(queue);
     return !queue.isIdle;
+  }
+
+  async settle(): Promise<void> {
+    const { position } = this.#options.committer;
+    await this.#fanOut.idle();
+    if (this.#fanOut.position < position) throw new Error('what was committed could not be handed to the queues');
+    await this.#progress.flush();
   }
 
   async idle(): Promise<void> {

@@ -1,9 +1,11 @@
 /**
- * The PDUs that wait for their rooms: worked on in the order in which they came, rooms side by side. A burst of transactions
- * costs a room one look at what waits, and what was worked on is removed for all rooms together, a little later.
+ * The PDUs that wait for their rooms: worked on in the order in which they came, rooms side by side. A burst of
+ * transactions costs a room one look at what waits, and what was worked on is removed for all rooms together, a little
+ * later.
  *
- * Invariants: a PDU is removed only after the engine has taken it in or turned it down, and only itself: another server's
- * may be committed later with an earlier number; after a crash, what was not removed is worked on again and is known then.
+ * Invariants: a PDU is removed only after the engine has taken it in or turned it down, and only itself: another
+ * server's may be committed later with an earlier number; after a crash, what was not removed is worked on again and is
+ * known then.
  */
 import type { Receiver } from '../engine/receive-pdu.ts';
 import { createRoomAcls } from '../engine/room-acls.ts';

@@ -9,16 +9,11 @@
 import type { Readable } from 'node:stream';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { createGunzip } from 'node:zlib';
-import { buildConnector, type Dispatcher, Pool } from 'undici';
+import { type buildConnector, type Dispatcher, Pool } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { Lru } from '../lib/lru.ts';
-import {
-  admitsHost,
-  createGuardedLookup,
-  DeniedAddressError,
-  type NetworkPolicy,
-  type ResolveName,
-} from '../lib/network-policy.ts';
+import type { NetworkPolicy, ResolveName } from '../lib/network-policy.ts';
+import { createOutboundConnector, type ProxySettings } from '../lib/outbound-connector.ts';
 import { isFinal, mayPass } from './federation-error.ts';
 import { isBrokenConnection, toFederationError } from './transport-failures.ts';
 
@@ -69,6 +64,7 @@ export interface TransportOptions {
   /** PEM texts of authorities that are trusted besides the system's. */
   readonly certificates?: readonly string[];
   readonly resolveName?: ResolveName | undefined;
+  readonly proxy?: ProxySettings | undefined;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -192,18 +188,14 @@ function createPools(connect: buildConnector.connector): Pools {
   };
 }
 
-function createConnector({ policy, resolveName, certificates = [] }: TransportOptions): buildConnector.connector {
-  const connect = buildConnector({
-    allowH2: false,
-    timeout: CONNECT_TIMEOUT_MS,
-    secureContext: createTrust(certificates),
-    lookup: createGuardedLookup(policy, resolveName),
-  });
-  return (options, callback) => {
-    // Here every way of writing an address has become the address itself; names are judged when they are looked up.
-    if (admitsHost(policy, options.hostname)) connect(options, callback);
-    else callback(new DeniedAddressError('this address may not be connected to'), null);
-  };
+function createConnector({
+  policy,
+  proxy,
+  resolveName,
+  certificates = [],
+}: TransportOptions): buildConnector.connector {
+  const secureContext = createTrust(certificates);
+  return createOutboundConnector({ policy, proxy, resolveName, secureContext, timeoutMs: CONNECT_TIMEOUT_MS });
 }
 
 /** Node's own list with NODE_EXTRA_CA_CERTS, what the system trusts, and what the configuration adds. */

@@ -43,6 +43,8 @@ export interface JobKind {
   step(job: Job): Promise<JobStep>;
   /** How often in a row a step may fail before the job does. */
   readonly maxAttempts: number;
+  /** The longest pause after a failure, for what waits for others; a minute where it is not given. */
+  readonly maxRetryMs?: number;
   /** Whether it leaves no record when it succeeds: for what users cause all the time. */
   readonly isRoutine?: boolean;
 }
@@ -123,6 +125,11 @@ export function createJobs(options: JobsOptions): Jobs {
     list: (page) => listJobs(database, page),
     [Symbol.asyncDispose]: () => runner.stop(),
   };
+}
+
+interface Failure {
+  readonly cause: unknown;
+  readonly kind: JobKind;
 }
 
 interface Waiter {
@@ -255,7 +262,7 @@ class JobRunner {
         if (job.cancelRequested) return await this.#end(job, { state: 'cancelled', error: undefined });
         step = await kind.step(job);
       } catch (cause) {
-        return this.#failed(job, { cause, maxAttempts: kind.maxAttempts });
+        return this.#failed(job, { cause, kind });
       }
       const { cursor, progress } = step;
       if (cursor === undefined) return this.#end({ ...job, progress }, { state: 'done', error: undefined });
@@ -267,13 +274,13 @@ class JobRunner {
     }
   }
 
-  async #failed(job: Job, { cause, maxAttempts }: { cause: unknown; maxAttempts: number }): Promise<void> {
+  async #failed(job: Job, { cause, kind: { maxAttempts, maxRetryMs } }: Failure): Promise<void> {
     const { database, clock, logger } = this.#options;
     const { jobId, kind, subject, attempts } = job;
     const error = cause instanceof Error ? cause.message : String(cause);
     logger.warn({ cause, jobId, kind, subject, attempts }, 'a step of a background job failed');
     if (cause instanceof JobFailure || attempts + 1 >= maxAttempts) return this.#end(job, { state: 'failed', error });
-    const delay = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempts);
+    const delay = Math.min(maxRetryMs ?? MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempts);
     await retryJob(database, jobId, { runAfter: clock.now() + delay, error });
   }
 

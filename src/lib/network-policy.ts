@@ -70,7 +70,7 @@ export class DeniedAddressError extends Error {}
 
 export type ResolveName = (hostname: string) => Promise<readonly LookupAddress[]>;
 
-const resolveBySystem: ResolveName = (hostname) => lookupName(hostname, { all: true });
+export const resolveBySystem: ResolveName = (hostname) => lookupName(hostname, { all: true });
 
 /**
  * A `lookup` for sockets that gives only addresses which the policy admits. Sockets do not ask it about addresses that
@@ -95,6 +95,12 @@ export function createGuardedLookup(policy: NetworkPolicy, resolve: ResolveName 
 export function admitsHost(policy: NetworkPolicy, hostname: string): boolean {
   const address = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
   return isIP(address) === 0 || policy.admits(address);
+}
+
+/** Addresses that lie in any of the networks. */
+export function createNetworkList(networks: readonly string[]): { has(address: string): boolean } {
+  const list = createList(networks);
+  return { has: (address) => isIP(address) !== 0 && list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4') };
 }
 
 function createList(networks: readonly string[]): BlockList {

@@ -7,7 +7,8 @@ import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { Agent, type Dispatcher } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import type { GlobMatcher } from '../lib/glob.ts';
-import { admitsHost, createGuardedLookup, type NetworkPolicy, type ResolveName } from '../lib/network-policy.ts';
+import { admitsHost, type NetworkPolicy, type ResolveName } from '../lib/network-policy.ts';
+import { createOutboundConnector, type ProxySettings } from '../lib/outbound-connector.ts';
 import { essenceOf } from './content-type.ts';
 
 export interface PageClientOptions {
@@ -18,6 +19,7 @@ export interface PageClientOptions {
   readonly isBlockedHost: GlobMatcher;
   readonly userAgent: string;
   readonly resolve?: ResolveName | undefined;
+  readonly proxy?: ProxySettings | undefined;
 }
 
 export interface PageRequest {
@@ -54,7 +56,12 @@ const KEEP_ALIVE_MS = 1_000;
 export function createPageClient(options: PageClientOptions): PageClient {
   const { clock, policy } = options;
   const agent = new Agent({
-    connect: { timeout: CONNECT_TIMEOUT_MS, lookup: createGuardedLookup(policy, options.resolve) },
+    connect: createOutboundConnector({
+      policy,
+      proxy: options.proxy,
+      resolveName: options.resolve,
+      timeoutMs: CONNECT_TIMEOUT_MS,
+    }),
     headersTimeout: DEADLINE_MS,
     bodyTimeout: DEADLINE_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,

@@ -8,6 +8,7 @@ import type { Clock } from '../lib/clock.ts';
 import { compileGlob } from '../lib/glob.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createNetworkPolicy, type ResolveName } from '../lib/network-policy.ts';
+import type { ProxySettings } from '../lib/outbound-connector.ts';
 import type { Random } from '../lib/random.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import type { ServerName } from '../protocol/ids.ts';
@@ -34,6 +35,7 @@ export interface PreviewSettings {
   /** Globs of host names. */
   readonly blockedHosts: readonly string[];
   readonly maxImageBytes: number;
+  readonly proxy?: ProxySettings | undefined;
 }
 
 export interface Previews extends AsyncDisposable {

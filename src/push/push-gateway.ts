@@ -7,7 +7,8 @@
 
 import { Agent } from 'undici';
 import type { Clock } from '../lib/clock.ts';
-import { admitsHost, createGuardedLookup, type NetworkPolicy, type ResolveName } from '../lib/network-policy.ts';
+import { admitsHost, type NetworkPolicy, type ResolveName } from '../lib/network-policy.ts';
+import { createOutboundConnector, type ProxySettings } from '../lib/outbound-connector.ts';
 import { parseJsonText } from '../lib/parse-json.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
@@ -22,6 +23,7 @@ export interface PushGatewayOptions {
   readonly policy: NetworkPolicy;
   readonly userAgent: string;
   readonly resolve?: ResolveName | undefined;
+  readonly proxy?: ProxySettings | undefined;
 }
 
 /** The notification was not taken; it may be sent again. */
@@ -35,9 +37,14 @@ const MAX_HEADER_BYTES = 16 * 1024;
 /** Room for many more pushkeys than were sent. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 
-export function createPushGateway({ clock, policy, userAgent, resolve }: PushGatewayOptions): PushGateway {
+export function createPushGateway({ clock, policy, userAgent, ...options }: PushGatewayOptions): PushGateway {
   const agent = new Agent({
-    connect: { timeout: CONNECT_TIMEOUT_MS, lookup: createGuardedLookup(policy, resolve) },
+    connect: createOutboundConnector({
+      policy,
+      proxy: options.proxy,
+      resolveName: options.resolve,
+      timeoutMs: CONNECT_TIMEOUT_MS,
+    }),
     headersTimeout: DEADLINE_MS,
     bodyTimeout: DEADLINE_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,

@@ -1,6 +1,7 @@
 /**
  * Deleting a room: local users are made to leave by ordinary membership events, then everything that the database holds
- * of the room goes in one transaction, while nobody can write to it. A job, so that a restart finishes what was begun.
+ * of the room goes in one transaction, while nobody can write to it, and after the sender to other servers has read it.
+ * A job, so that a restart finishes what was begun.
  *
  * Without `force` the first error ends the work; with it, what fails is passed over where possible.
  */
@@ -28,6 +29,8 @@ export interface RoomDeletionKindOptions {
   readonly clock: Clock;
   /** Leaves the room, rejects the invite or takes back the knock. */
   leaveRoom(userId: UserId, roomId: RoomId): Promise<unknown>;
+  /** Resolves when the sender to other servers needs the room's events no more. */
+  settleSending(): Promise<void>;
   /** A room went by force, perhaps with members in it. */
   onForced(): void;
 }
@@ -113,11 +116,15 @@ async function dropRoom(
   const { engine, database, serverName } = options;
   const work = async (snapshot: RoomSnapshot | undefined): Promise<boolean> => {
     if (isForced) {
+      await options.settleSending().catch((cause: unknown) => {
+        options.logger.warn({ cause, roomId }, 'other servers may not hear that users left a room that is deleted');
+      });
       await deleteByForce(options, roomId);
       options.onForced();
       return true;
     }
     if (snapshot !== undefined && hasLocalMembers(snapshot, serverName)) return false;
+    await options.settleSending();
     // Who was invited from outside meanwhile is not to lose the invite unheard.
     return database.transaction(async (tx) => {
       if (await hasPendingOutside(tx, roomId)) return false;

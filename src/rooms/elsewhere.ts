@@ -2,6 +2,7 @@
  * Memberships that other servers have a say in, put together: of users of ours in rooms that this server is not in, and of
  * users of other servers in ours.
  */
+import type { Policing } from '../engine/policing.ts';
 import type { PduVerifier } from '../engine/ports.ts';
 import type { Receiver } from '../engine/receive-pdu.ts';
 import type { RoomEngine } from '../engine/types.ts';
@@ -10,6 +11,7 @@ import type { Keyring } from '../federation/keyring.ts';
 import { createRemoteHandshakes } from '../federation/remote-handshakes.ts';
 import { createRemoteInvites } from '../federation/remote-invites.ts';
 import type { ServerPolicy } from '../federation/server-policy.ts';
+import type { JobKind } from '../jobs/job-runner.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -20,6 +22,7 @@ import type { Database } from '../storage/database.ts';
 import type { Committer } from '../streams/committer.ts';
 import { createInviteElsewhere, type InviteElsewhere } from './invite-elsewhere.ts';
 import { createKnockElsewhere, type KnockElsewhere } from './knock-elsewhere.ts';
+import { createLaterLeaves } from './later-leaves.ts';
 import { createLeaveElsewhere, type LeaveElsewhere } from './leave-elsewhere.ts';
 import { createOutsideEndings, type OutsideEndings } from './outside-endings.ts';
 import { createOutsideStandings } from './outside-standing.ts';
@@ -30,6 +33,7 @@ export interface ElsewhereOptions {
   readonly database: Database;
   readonly committer: Pick<Committer, 'commit'>;
   readonly receiver: Receiver;
+  readonly policing: Policing;
   readonly verifier: PduVerifier;
   readonly keyring: Pick<Keyring, 'verifyObject'>;
   readonly client: Pick<FederationClient, 'fetchJson' | 'fetchBytes'>;
@@ -57,6 +61,7 @@ export interface Elsewhere {
   readonly memberships: MembershipsElsewhere;
   readonly receivedInvites: ReceivedInvites;
   readonly endings: OutsideEndings;
+  readonly laterLeaves: JobKind;
 }
 
 export function createElsewhere(options: ElsewhereOptions): Elsewhere {
@@ -76,5 +81,6 @@ export function createElsewhere(options: ElsewhereOptions): Elsewhere {
     },
     receivedInvites: createReceivedInvites(options),
     endings: createOutsideEndings(shared),
+    laterLeaves: createLaterLeaves(shared),
   };
 }

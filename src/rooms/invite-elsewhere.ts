@@ -6,6 +6,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
  */
 import { buildAllowed } from '../engine/decide-events.ts';
+import type { Policing } from '../engine/policing.ts';
 import type { Receiver } from '../engine/receive-pdu.ts';
 import { createRoomAcls } from '../engine/room-acls.ts';
 import type { RoomSnapshot } from '../engine/room-snapshot.ts';
@@ -27,6 +28,7 @@ export interface InviteElsewhereOptions {
   readonly database: Database;
   readonly receiver: Receiver;
   readonly remoteInvites: RemoteInvites;
+  readonly policing: Pick<Policing, 'serverOf' | 'sign'>;
   readonly serverName: ServerName;
   readonly signingKey: SigningKey;
   readonly random: Random;
@@ -44,16 +46,19 @@ export interface InviteElsewhere {
 const ASKED_AT_ONCE = 8;
 
 export function createInviteElsewhere(options: InviteElsewhereOptions): InviteElsewhere {
-  const { database, remoteInvites, serverName, signingKey: key, random, clock } = options;
+  const { database, remoteInvites, policing, serverName, signingKey: key, random, clock } = options;
   const isAllowed = createRoomAcls();
   return {
     async invite(snapshot, template) {
       const { roomId, version } = snapshot;
-      const { event } = buildAllowed(template, snapshot, { serverName, key, random, now: clock.now() });
-      const server = serverOf(event);
+      const { event: built } = buildAllowed(template, snapshot, { serverName, key, random, now: clock.now() });
+      const server = serverOf(built);
       if (!isFederated(snapshot) || !isAllowed(snapshot, server)) {
         throw new MatrixError('M_FORBIDDEN', `The room does not let users of ${server} take part`);
       }
+      const policy = policing.serverOf(snapshot);
+      // Before the user's server is shown it: an invite that is refused disturbs nobody.
+      const event = policy === undefined ? built : await policing.sign(built, version, policy);
       const inviteState = await loadShownState(database, snapshot, event.sender);
       const pdu = await remoteInvites.fetchSigned({ server, version, event, inviteState });
       const { eventId } = event;

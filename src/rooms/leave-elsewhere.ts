@@ -1,7 +1,7 @@
 /**
  * Rejecting invites to rooms that this server is not in, and taking back knocks on them: a server in the room is told where
- * one can be reached. Where none can, the user is rid of it all the same, and only here: nobody has to keep an invite
- * because the server it came from is gone.
+ * one can be reached. Where none can, the user is rid of it all the same: nobody has to keep an invite because the server it
+ * came from is gone. A job goes on trying to tell it (later-leaves.ts).
  *
  * https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites
  */
@@ -17,6 +17,7 @@ import { MAX_DEPTH } from '../protocol/pdu-format.ts';
 import { hashAndSignEvent } from '../protocol/sign-event.ts';
 import type { SigningKey } from '../protocol/signing.ts';
 import { type Actor, notInRoom } from './actor.ts';
+import { addLaterLeave } from './later-leaves.ts';
 import type { OutsideStandings, Standing } from './outside-standing.ts';
 
 export interface LeaveElsewhereOptions {
@@ -38,7 +39,7 @@ interface LeaveRequest {
 export type LeaveElsewhere = (actor: Pick<Actor, 'userId'>, request: LeaveRequest) => Promise<EventId | undefined>;
 
 export function createLeaveElsewhere(options: LeaveElsewhereOptions): LeaveElsewhere {
-  const { engine, standings, handshakes, serverName } = options;
+  const { engine, standings, handshakes, serverName, clock } = options;
   const leave = async (userId: UserId, { roomId, content }: LeaveRequest): Promise<EventId | undefined> => {
     const snapshot = await engine.loadSnapshot(roomId);
     if (!standings.isElsewhere(snapshot)) return undefined;
@@ -59,7 +60,8 @@ export function createLeaveElsewhere(options: LeaveElsewhereOptions): LeaveElsew
       pduText: encodeCanonicalJson(pdu),
       strippedState: '[]',
     } as const;
-    await standings.write([row]);
+    const untold = { userId, roomId, eventId, content, servers, version };
+    await standings.write([row], told === undefined ? (tx) => addLaterLeave(tx, untold, clock.now()) : undefined);
     return eventId;
   };
   return async ({ userId }, request) => {
@@ -68,7 +70,7 @@ export function createLeaveElsewhere(options: LeaveElsewhereOptions): LeaveElsew
   };
 }
 
-/** The event that clients are shown; no other server ever sees it. */
+/** The event that clients are shown; no other server ever sees this one. */
 function buildUntold(
   { serverName, signingKey: key, random, clock }: LeaveElsewhereOptions,
   { version, eventId, referenceHash: sha256, depth }: Standing,

@@ -23,7 +23,7 @@ import {
   outsideStream,
   type PlacedOutside,
 } from '../storage/outside-memberships.ts';
-import type { Committer, Fact } from '../streams/committer.ts';
+import type { Committer, CommitUnit, Fact } from '../streams/committer.ts';
 
 export interface Standing {
   readonly membership: OutsideMembership['membership'];
@@ -44,7 +44,8 @@ export interface OutsideStandings {
   load(key: OutsideKey, snapshot: RoomSnapshot | undefined): Promise<Standing | undefined>;
   /** Nothing else of the room comes in while the work goes on: not even what its servers send. */
   exclusive<T>(roomId: RoomId, work: () => Promise<T>): Promise<T>;
-  write(rows: readonly OutsideMembership[]): Promise<void>;
+  /** `also` in the same transaction. */
+  write(rows: readonly OutsideMembership[], also?: CommitUnit['also']): Promise<void>;
 }
 
 export interface OutsideStandingsOptions {
@@ -66,9 +67,9 @@ export function createOutsideStandings(options: OutsideStandingsOptions): Outsid
       return row === undefined ? standingInside(snapshot, key.userId) : standingOf(row);
     },
     exclusive: (roomId, work) => options.receiving.run(roomId, work),
-    async write(rows) {
+    async write(rows, also) {
       const facts = rows.map((row) => ({ table: outsideStream, row }) as Fact);
-      if (facts.length > 0) await committer.commit({ facts });
+      if (facts.length > 0) await committer.commit({ facts, also });
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * What other servers are still owed. The sender writes here only what is left over: servers that took everything leave no
- * trace, and those that are away cost one row, however much happens meanwhile.
+ * What other servers are still owed. The sender writes here only what is left over: servers that took everything leave
+ * no trace, and those that are away cost one row, however much happens meanwhile.
  */
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
@@ -144,8 +144,9 @@ export interface CatchUpRange {
 }
 
 /**
- * What a server that was away gets: the newest event of each room that it is in, and what else is owed to it, in the order
- * of the stream. Only events since a user of it came into the room, so that nobody gets what was said before.
+ * What a server that was away gets: the newest event of each room that it is in, what else is owed to it, and how our
+ * users left rooms that are deleted, in the order of the stream. Only events since a user of it came into the room, so
+ * that nobody gets what was said before.
  */
 export async function listCatchUpEvents(
   tx: Transaction,
@@ -170,7 +171,11 @@ export async function listCatchUpEvents(
     from places p
     join events e on e.room_id = p.room_id and e.position = p.position
     join rooms r on r.room_id = e.room_id
-    order by e.position`);
+    union all
+    select e.room_id, e.room_version, e.event_id, e.position, e.pdu, false, true
+    from parting_servers s join parting_events e on e.room_id = s.room_id
+    where s.server_name = ${serverName} and e.position between ${from} and ${upTo}
+    order by position limit ${limit}`);
   return rows.flatMap(toSendable);
 }
 

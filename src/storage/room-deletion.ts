@@ -4,6 +4,7 @@
  */
 import type { RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { Transaction } from './database.ts';
+import { insertPartingEvents } from './parting-events.ts';
 import { type Statement, sql } from './sql.ts';
 
 /** By table; each before those that it refers to. */
@@ -41,9 +42,13 @@ const DELETIONS: Readonly<Record<string, (roomId: RoomId) => Statement<never>>> 
 /** The tables that `deleteRoomRows` empties of a room. */
 export const TABLES_OF_ROOMS: readonly string[] = Object.keys(DELETIONS).filter((name) => name !== 'outliers');
 
-/** Deletes everything of the room, and remembers which local users were in it. */
+/**
+ * Deletes everything of the room, and remembers which local users were in it, and whom they have to tell that they
+ * left.
+ */
 export async function deleteRoomRows(tx: Transaction, roomId: RoomId, serverName: ServerName): Promise<void> {
   await rememberMembers(tx, roomId, serverName);
+  await insertPartingEvents(tx, roomId, serverName);
   for (const deletion of Object.values(DELETIONS)) await tx.query(deletion(roomId));
 }
 
@@ -62,6 +67,7 @@ export async function deleteRoomRowsByForce(
     }
   };
   await attempt('deleted_room_members', () => rememberMembers(database, roomId, serverName));
+  await attempt('parting_events', () => insertPartingEvents(database, roomId, serverName));
   for (const [table, deletion] of Object.entries(DELETIONS)) {
     await attempt(table, () => database.query(deletion(roomId)));
   }

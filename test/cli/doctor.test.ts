@@ -16,6 +16,7 @@ import { renderFindings } from '../../src/cli/doctor/doctor.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
 import { judgeCertificate } from '../../src/cli/doctor/listeners.ts';
 import { type Network, systemNetwork } from '../../src/cli/doctor/network.ts';
+import { createSigningKey } from '../../src/protocol/signing.ts';
 import { withClient } from '../../src/storage/connection.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { hammerhead } from '../support/cli.ts';
@@ -116,8 +117,10 @@ describe('delegation', () => {
     readonly hosts?: readonly string[];
     /** What is wrong with the certificate at HOST:PORT for NAME; nobody answers at others. */
     readonly tls?: Readonly<Record<string, string | undefined>>;
+    /** What the key document says; this server's by default. */
+    readonly keys?: string;
   }
-  const network = ({ texts = {}, srv = {}, hosts = [], tls = {} }: World): Network => ({
+  const network = ({ texts = {}, srv = {}, hosts = [], tls = {}, keys }: World): Network => ({
     async resolveSrv(name) {
       const record = srv[name];
       if (record === undefined) throw new Error('ENOTFOUND');
@@ -135,6 +138,10 @@ describe('delegation', () => {
       const place = `${host}:${port} for ${name}`;
       if (!(place in tls)) throw new Error('ECONNREFUSED');
       return tls[place];
+    },
+    async fetchKeys() {
+      if (keys === undefined) throw new Error('status 502');
+      return keys;
     },
   });
   const server = 'https://example.org/.well-known/matrix/server';
@@ -253,9 +260,31 @@ describe('delegation', () => {
   for (const { name, serverName = 'example.org', wellKnown = {}, world, expected } of cases) {
     test(name, async () => {
       const config = { serverName, wellKnown: { client: undefined, server: undefined, ...wellKnown } };
-      assert.equal(levels(await checkDelegation(config, network(world))), expected);
+      assert.equal(levels(await checkDelegation(config, network(world), undefined)), expected);
     });
   }
+
+  test('whether it is this server that answers there: its key document says so', async () => {
+    const key = createSigningKey(Buffer.alloc(32, 3), 'here');
+    const document = (name: string, verify: object): string =>
+      JSON.stringify({ server_name: name, verify_keys: verify });
+    const own = { [key.keyId]: { key: key.publicKey } };
+    const config = { serverName: 'example.org', wellKnown: { client: undefined, server: undefined } };
+    for (const [keys, message] of [
+      [document('example.org', own), 'example.org:8448 shows the signing key of this server'],
+      [document('example.com', own), 'example.org:8448 shows keys of example.com'],
+      [document('example.org', { 'ed25519:x': { key: key.publicKey } }), `not the key ${key.keyId} of this server`],
+      [document('example.org', { [key.keyId]: { key: 'other' } }), `not the key ${key.keyId} of this server`],
+      ['<html>', 'shows keys of no server'],
+      [undefined, 'shows no signing keys: status 502'],
+    ] as const) {
+      const world = { hosts, tls: { 'example.org:8448 for example.org': good }, ...(keys !== undefined && { keys }) };
+      const finding = (await checkDelegation(config, network(world), key)).at(-1);
+      assert.ok(finding?.message.includes(message) === true, `${message}: ${finding?.message}`);
+      assert.equal(finding?.level, message.endsWith('of this server') && !message.startsWith('not') ? 'ok' : 'fail');
+    }
+    assert.equal(levels(await checkDelegation(config, network({ hosts }), key)), 'dns ok, delegation warn');
+  });
 
   test('the real network: a certificate that nobody trusts, nobody there, no such name', async () => {
     const files = makeCertificate({ folder, name: 'tls', names: 'DNS:localhost' });
@@ -264,6 +293,8 @@ describe('delegation', () => {
     await once(listener, 'listening');
     const port = Object(listener.address()).port;
     assert.match(String(await systemNetwork.tryTls({ host: '127.0.0.1', port, name: 'localhost' })), /SELF_SIGNED/);
+    const place = { host: '127.0.0.1', port, name: 'localhost', hostHeader: 'localhost' };
+    assert.equal(await systemNetwork.fetchKeys(place), '{}');
     await assert.rejects(systemNetwork.fetchText(`https://127.0.0.1:${port}/`));
     listener.close();
     listener.closeAllConnections();

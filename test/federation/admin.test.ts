@@ -5,16 +5,23 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runCli } from '../../src/cli/program.ts';
-import { createTestAuthority } from '../support/certificates.ts';
-import { startHomeserver, type TestClient, type TestHomeserver } from '../support/federation.ts';
-import { at, listAt } from '../support/json.ts';
+import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
+import {
+  call,
+  startHomeserver,
+  startScriptedServer,
+  type TestClient,
+  type TestHomeserver,
+} from '../support/federation.ts';
+import { at, entriesAt, listAt } from '../support/json.ts';
 
 const stack = new AsyncDisposableStack();
+let authority: TestAuthority;
 let server: TestHomeserver;
 let admin: TestClient;
 
 before(async () => {
-  const authority = stack.use(await createTestAuthority());
+  authority = stack.use(await createTestAuthority());
   server = stack.use(await startHomeserver({ authority }));
   admin = await server.register('admin');
   await admin.ok('POST', '/createRoom', {});
@@ -69,6 +76,29 @@ test('a name is resolved, and one that is none is refused', async () => {
   assert.equal((await user.admin('GET', `${PATH}/destinations`)).status, 403);
 });
 
+test('the keys of a server are asked of it, and shown with what was known before', async () => {
+  await using other = await startScriptedServer(authority);
+  const expired = { key: 'b3Vycw', expired_ts: 1_000 };
+  other.handle = (_request, response) => {
+    const document = other.keyDocument({ old_verify_keys: { 'ed25519:old': expired } });
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(document));
+  };
+  const { status, body } = await admin.admin('GET', `${PATH}/keys/${other.serverName}`);
+  assert.equal(status, 200);
+  const [newest] = listAt(body, 'keys');
+  assert.deepEqual(
+    [at(newest, 'key_id'), at(newest, 'public_key')],
+    [other.signingKey.keyId, other.signingKey.publicKey],
+  );
+  assert.ok(Number(at(newest, 'valid_until')) > Date.now());
+  const own = await admin.admin('GET', `${PATH}/keys/${server.serverName}`);
+  const document = await call(server.url, { method: 'GET', path: '/_matrix/key/v2/server' });
+  const [[keyId] = []] = entriesAt(document.body, 'verify_keys');
+  assert.equal(at(own.body, 'keys', 0, 'key_id'), keyId);
+  assert.equal((await admin.admin('GET', `${PATH}/keys/127.0.0.1:1`)).status, 404);
+  assert.equal((await admin.admin('GET', `${PATH}/keys/a%20b`)).status, 400);
+});
+
 test('the command line asks the same', async (context) => {
   const printed: string[] = [];
   context.mock.method(console, 'log', (line: string) => printed.push(line));
@@ -82,6 +112,22 @@ test('the command line asks the same', async (context) => {
   assert.deepEqual(JSON.parse((await say('resolve', '1.2.3.4', '--json')).join('\n')), {
     targets: [{ host: '1.2.3.4', port: 8448, host_header: '1.2.3.4' }],
   });
+  const [head = '', key = ''] = await say('keys', server.serverName);
+  assert.match(head, /^ID +KEY +VALID UNTIL +EXPIRED/);
+  assert.match(key, /^ed25519:/);
+  context.mock.method(console, 'error', () => undefined);
+  const refused: readonly (readonly [readonly string[], number])[] = [
+    [['resolve'], 2],
+    [['resolve', 'a b'], 1],
+    [['resolve', 'a:0'], 1],
+    [['keys', '127.0.0.1:1'], 1],
+    [['resolve', 'a.example', '--token', 'nobody'], 4],
+    [['resolve', 'a.example', '--url', 'http://127.0.0.1:1'], 3],
+  ];
+  for (const [[command = '', ...given], code] of refused) {
+    const options = ['--url', server.url, '--token', admin.token];
+    assert.equal(await runCli(['admin', 'federation', command, ...options, ...given]), code, given.join(' '));
+  }
   const [title = '', ...rows] = await say('destinations', '--failing');
   assert.match(title, /^SERVER +FAILURES/);
   assert.match(rows[0] ?? '', /^dead\.example +3 +\d{4}-/);

@@ -14,6 +14,8 @@ import type { TestRoom } from '../support/rooms-server.ts';
 /** Tables with a `room_id` that outlive the room, and why. */
 const KEPT: Readonly<Record<string, string>> = {
   blocked_rooms: 'keeps users out of a room that was deleted, too',
+  parting_events: 'tells servers that were away that our users left',
+  parting_servers: 'the same',
   deleted_room_members: 'tells clients that were away that they left',
 };
 

@@ -53,8 +53,10 @@ async function startGateway() {
     received,
     reactions,
     async [Symbol.asyncDispose]() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      // After that nobody else gets in.
       server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      await closed;
     },
   };
 }

@@ -173,7 +173,12 @@ async function start(
     );
   };
   const kinds: Readonly<Record<string, JobKind>> = {
-    ...createRoomDeletionKinds({ ...shared, leaveRoom, onForced: () => sync.forgetRecent() }),
+    ...createRoomDeletionKinds({
+      ...shared,
+      leaveRoom,
+      settleSending: async () => undefined,
+      onForced: () => sync.forgetRecent(),
+    }),
     [QUARANTINE_ROOM]: createRoomQuarantineKind(database),
     [DEACTIVATE]: createDeactivationKind({
       database,
@@ -233,6 +238,8 @@ async function start(
       database,
       committer,
       sender: { get: () => undefined, retry: () => false },
+      keyFetcher: { fetchFromOwners: async () => undefined },
+      ownKeys: { serverName: SERVER, keys: [] },
       resolver: { resolve: async () => [] },
     }),
     deleteRoom: createRoomDeletion({ database, jobs }),

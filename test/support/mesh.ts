@@ -15,7 +15,7 @@ import { KeyedQueue } from '../../src/lib/keyed-queue.ts';
 import { secureRandom } from '../../src/lib/random.ts';
 import type { RoomId, ServerName, UserId } from '../../src/protocol/ids.ts';
 import { createTestEngine, type TestEngine, versionOf } from './engine.ts';
-import { createVerifier } from './receiver.ts';
+import { createNoPolicing, createVerifier } from './receiver.ts';
 
 /** As many as one transaction may carry. */
 const EVENTS_PER_PUSH = 50;
@@ -48,7 +48,8 @@ export class MeshServer {
     const verifier = createVerifier(this.#mesh.keys);
     const remote = this.#mesh.remoteOf(this);
     const receiving = new KeyedQueue<RoomId>();
-    const shared = { database, engine, resolver, verifier, serverName, receiving };
+    const policing = createNoPolicing(serverName);
+    const shared = { database, engine, resolver, policing, verifier, serverName, receiving };
     return {
       receiver: createReceiver({ ...shared, remote }),
       importer: createRoomImporter({ ...shared, eventNids: writing.eventNids, clock: systemClock }),

@@ -2,6 +2,7 @@
  * An engine that receives events of scripted remote servers, their signatures checked with the keys that it was given.
  */
 
+import { createPolicing, type Policing } from '../../src/engine/policing.ts';
 import type { PduVerifier, RemoteRooms } from '../../src/engine/ports.ts';
 import { createReceiver, type Receiver } from '../../src/engine/receive-pdu.ts';
 import { createResolutionRunner } from '../../src/engine/resolution-runner.ts';
@@ -26,6 +27,12 @@ export function createVerifier(keys: Keys): PduVerifier {
         return verifyEventSignature(pdu, version, { serverName, keyId, publicKey }) ? undefined : 'invalid signature';
       }),
   };
+}
+
+/** As where no policy server ever answers. */
+export function createNoPolicing(serverName: ServerName): Policing {
+  const fail = () => Promise.reject(new Error('unreachable'));
+  return createPolicing({ serverName, signer: { fetchSignature: fail, fetchRecommendation: async () => undefined } });
 }
 
 export const nobody: RemoteRooms = {
@@ -53,6 +60,7 @@ export function createReceiving(at: TestEngine, keys: Keys, remote: RemoteRooms 
     resolver,
     verifier,
     remote,
+    policing: createNoPolicing(serverName),
     serverName,
     receiving: new KeyedQueue(),
   });

@@ -1,5 +1,6 @@
 /**
- * How it stands with other servers: to whom something is owed and why, another attempt at once, and where a server is found.
+ * How it stands with other servers: to whom something is owed and why, another attempt at once, where a server is
+ * found, and its signing keys.
  */
 import { Type } from 'typebox';
 import { MatrixError } from '../../protocol/errors.ts';
@@ -23,6 +24,14 @@ export interface AdminTarget {
   readonly hostHeader: string;
 }
 
+export interface AdminServerKey {
+  readonly keyId: string;
+  readonly publicKey: string;
+  /** Unix milliseconds. */
+  readonly validUntil: number;
+  readonly expiredAt: number | undefined;
+}
+
 export interface AdminFederation {
   /** By name, those after the given one. */
   list(page: {
@@ -34,6 +43,8 @@ export interface AdminFederation {
   retry(serverName: ServerName): boolean;
   /** Throws a `MatrixError` for a name that leads nowhere. */
   resolve(serverName: ServerName): Promise<readonly AdminTarget[]>;
+  /** Throws a `MatrixError` where none is known. */
+  loadKeys(serverName: ServerName): Promise<readonly AdminServerKey[]>;
 }
 
 const Destination = Type.Object({
@@ -44,6 +55,12 @@ const Destination = Type.Object({
   last_error: Type.Optional(Type.String()),
   last_success_at: Type.Optional(Type.Integer()),
   lag: Type.Optional(Type.Integer()),
+});
+const ServerKey = Type.Object({
+  key_id: Type.String(),
+  public_key: Type.String(),
+  valid_until: Type.Optional(Type.Integer()),
+  expired_at: Type.Optional(Type.Integer()),
 });
 const Target = Type.Object({ host: Type.String(), port: Type.Integer(), host_header: Type.String() });
 
@@ -90,6 +107,16 @@ export function adminFederationEndpoints(federation: AdminFederation): readonly 
         return { targets: targets.map(({ host, port, hostHeader }) => ({ host, port, host_header: hostHeader })) };
       },
     }),
+    defineAdminEndpoint({
+      method: 'GET',
+      path: '/_hammerhead/v0/admin/federation/keys/{server_name}',
+      auth: 'admin',
+      doc: { summary: 'Show Signing Keys', answers: { 200: Type.Object({ keys: Type.Array(ServerKey) }) } },
+      async handle({ params }) {
+        const keys = await federation.loadKeys(readServerName(params.server_name));
+        return { keys: keys.map(toKey) };
+      },
+    }),
   ];
 }
 
@@ -97,6 +124,17 @@ function readServerName(text: string): ServerName {
   const serverName = parseServerName(text);
   if (serverName === undefined) throw new MatrixError('M_INVALID_PARAM', 'server_name is no server name');
   return serverName;
+}
+
+/** A key that expired is valid for what it signed before; our own are valid while we say so. */
+function toKey({ keyId, publicKey, validUntil, expiredAt }: AdminServerKey) {
+  const isBounded = expiredAt === undefined && Number.isSafeInteger(validUntil);
+  return {
+    key_id: keyId,
+    public_key: publicKey,
+    ...(isBounded && validUntil < Number.MAX_SAFE_INTEGER && { valid_until: validUntil }),
+    ...(expiredAt !== undefined && { expired_at: expiredAt }),
+  };
 }
 
 function toEntry(destination: AdminDestination) {

@@ -41,6 +41,22 @@ export const federation: CommandGroup = {
       },
     },
     {
+      name: 'keys',
+      about: 'the signing keys of a server, which is asked for them',
+      arguments: [SERVER],
+      examples: ['hammerheadctl federation keys example.org'],
+      async run({ client, output }, input) {
+        const answer = await client.call({ method: 'GET', path: `${FEDERATION}/keys/${nameIn(input)}` });
+        if (output.isJson) return output.json(answer);
+        output.table(readRecords(answer['keys']), [
+          { key: 'key_id', title: 'ID' },
+          { key: 'public_key', title: 'KEY' },
+          { key: 'valid_until', title: 'VALID UNTIL', show: showTime },
+          { key: 'expired_at', title: 'EXPIRED', show: showTime },
+        ]);
+      },
+    },
+    {
       name: 'resolve',
       about: 'where a server is found',
       arguments: [SERVER],

@@ -1,6 +1,7 @@
 /**
- * Where other servers find this one: the steps by which they resolve `server_name`, taken from this machine; and what
- * clients are told. What can't be reached from here may be reachable from elsewhere, so that alone is no failure.
+ * Where other servers find this one: the steps by which they resolve `server_name`, taken from this machine, whether it
+ * is this server that answers there, by its signing key; and what clients are told. What can't be reached from here may
+ * be reachable from elsewhere, so that alone is no failure.
  *
  * https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
  */
@@ -17,7 +18,12 @@ const CHECK = 'delegation';
 
 type Names = Pick<Config, 'serverName' | 'wellKnown'>;
 
-export async function checkDelegation(config: Names, network: Network): Promise<readonly Finding[]> {
+/** `ownKey` is undefined where the server was not started yet. */
+export async function checkDelegation(
+  config: Names,
+  network: Network,
+  ownKey: OwnKey | undefined,
+): Promise<readonly Finding[]> {
   const { serverName } = config;
   const host = hostOf(serverName);
   if (host === 'localhost' || host.endsWith('.localhost')) {
@@ -32,7 +38,15 @@ export async function checkDelegation(config: Names, network: Network): Promise<
   const server = await findServer(config, network);
   const client = await checkClientWellKnown(config, network);
   const findings = [...server.findings, ...client];
-  return server.target === undefined ? findings : [...findings, await checkReachable(server.target, network)];
+  if (server.target === undefined) return findings;
+  const reachable = await checkReachable(server.target, network);
+  if (reachable.level === 'warn' || ownKey === undefined) return [...findings, reachable];
+  return [...findings, reachable, await checkKeys({ serverName, ownKey, target: server.target }, network)];
+}
+
+export interface OwnKey {
+  readonly keyId: string;
+  readonly publicKey: string;
 }
 
 interface Target {
@@ -40,6 +54,7 @@ interface Target {
   readonly port: number;
   /** What its certificate has to be for. */
   readonly name: string;
+  readonly hostHeader: string;
 }
 
 interface Found {
@@ -90,11 +105,11 @@ async function resolveTarget(name: string, network: Network): Promise<Found> {
   const host = hostOf(name);
   const port = portOf(name);
   if (port !== undefined || isIP(host) !== 0)
-    return resolveAddress({ host, port: port ?? DEFAULT_PORT, name: host }, network);
+    return resolveAddress({ host, port: port ?? DEFAULT_PORT, name: host, hostHeader: name }, network);
   for (const service of ['_matrix-fed', '_matrix']) {
     const [record] = await network.resolveSrv(`${service}._tcp.${host}`).catch(() => []);
     if (record === undefined) continue;
-    const found = await resolveAddress({ host: record.name, port: record.port, name: host }, network);
+    const found = await resolveAddress({ host: record.name, port: record.port, name: host, hostHeader: name }, network);
     const old = service === '_matrix' ? [oldService(host)] : [];
     return {
       ...found,
@@ -105,7 +120,7 @@ async function resolveTarget(name: string, network: Network): Promise<Found> {
       ],
     };
   }
-  return resolveAddress({ host, port: DEFAULT_PORT, name: host }, network);
+  return resolveAddress({ host, port: DEFAULT_PORT, name: host, hostHeader: name }, network);
 }
 
 function oldService(host: string): Finding {
@@ -145,6 +160,35 @@ async function checkReachable({ host, port, name }: Target, network: Network): P
       'open the port in the firewall, and start the proxy; some networks only hide it from the inside',
     );
   }
+}
+
+interface KeysWanted {
+  readonly serverName: string;
+  readonly ownKey: OwnKey;
+  readonly target: Target;
+}
+
+/** Whoever answers there with another key is believed to be this server, and what this one signs is not. */
+async function checkKeys({ serverName, ownKey, target }: KeysWanted, network: Network): Promise<Finding> {
+  const place = `${target.host}:${target.port}`;
+  const { keyId, publicKey } = ownKey;
+  const text = await network.fetchKeys(target).catch((cause: unknown) => cause);
+  if (typeof text !== 'string') {
+    return fail(
+      CHECK,
+      `${place} shows no signing keys: ${messageOf(text)}`,
+      'start the server, and let the proxy pass /_matrix/ to it',
+    );
+  }
+  const named = readField(text, 'server_name');
+  const shown = readField(text, 'verify_keys', keyId, 'key');
+  if (named === serverName && shown === publicKey) return ok(CHECK, `${place} shows the signing key of this server`);
+  const found = named === serverName ? `not the key ${keyId} of this server` : `keys of ${named ?? 'no server'}`;
+  return fail(
+    CHECK,
+    `${place} shows ${found}`,
+    'another server answers there: correct the proxy, DNS or the well-known file; two servers must not share a name',
+  );
 }
 
 async function checkClientWellKnown({ serverName, wellKnown }: Names, network: Network): Promise<readonly Finding[]> {

@@ -2,8 +2,11 @@
  * `doctor`: examines everything that a server depends on, whether it runs or not, and says of each problem what to do. It
  * changes nothing; where the server's own PostgreSQL is stopped, it runs for the time of the examination.
  */
+import { join } from 'node:path';
+import { loadSigningKey } from '../../config/signing-key.ts';
 import { loadBuildInfo } from '../../lib/build-info.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
+import type { SigningKey } from '../../protocol/signing.ts';
 import { loadExisting } from '../config.ts';
 import { checkDatabase } from './database.ts';
 import { checkDelegation } from './delegation.ts';
@@ -33,12 +36,17 @@ async function examine(configPath: string, clock: Clock): Promise<readonly Findi
       checkOwnClock(clock),
       checkDatabase(config, clock),
       checkCertificates(config, clock),
-      checkDelegation(config, systemNetwork),
+      checkDelegation(config, systemNetwork, await loadOwnKey(config.dataDir)),
     ]);
     return [...parts.flat(), ...listeners];
   } catch (cause) {
     return [fail('config', messageOf(cause), 'correct the file; docs/configuration.md describes every key')];
   }
+}
+
+/** What is wrong with the file is said elsewhere. */
+async function loadOwnKey(dataDir: string): Promise<SigningKey | undefined> {
+  return loadSigningKey(join(dataDir, 'signing.key')).catch(() => undefined);
 }
 
 /** Nothing is older than the program that looks at the clock. */

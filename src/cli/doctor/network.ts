@@ -19,6 +19,8 @@ export interface Network {
   fetchText(url: string): Promise<{ readonly status: number; readonly text: string }>;
   /** What is wrong with the certificate, or undefined; rejects where nobody answers. */
   tryTls(place: TlsPlace): Promise<string | undefined>;
+  /** The key document that is shown at the place; rejects where nothing is. */
+  fetchKeys(place: TlsPlace & { readonly hostHeader: string }): Promise<string>;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -39,6 +41,21 @@ export const systemNetwork: Network = {
       const dispatcher = agent.compose(interceptors.redirect({ maxRedirections: MAX_REDIRECTIONS }));
       const answer = await request(url, { dispatcher, signal: AbortSignal.timeout(TIMEOUT_MS) });
       return { status: answer.statusCode, text: await answer.body.text() };
+    } finally {
+      await agent.destroy();
+    }
+  },
+  async fetchKeys({ host, port, name, hostHeader }) {
+    const { Agent, request } = await import('undici');
+    // The certificate was looked at before, by its name.
+    const connect = { rejectUnauthorized: false, ...(isIP(name) === 0 && { servername: name }) };
+    const agent = new Agent({ maxResponseSize: MAX_TEXT_BYTES, connect });
+    try {
+      const url = `https://${isIP(host) === 6 ? `[${host}]` : host}:${port}/_matrix/key/v2/server`;
+      const signal = AbortSignal.timeout(TIMEOUT_MS);
+      const answer = await request(url, { dispatcher: agent, signal, headers: { host: hostHeader } });
+      if (answer.statusCode !== 200) throw new Error(`status ${answer.statusCode}`);
+      return await answer.body.text();
     } finally {
       await agent.destroy();
     }

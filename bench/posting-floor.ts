@@ -4,9 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { Agent } from 'undici';
-import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
-import { signRequest } from '../../src/protocol/request-signing.ts';
-import { createSigningKey, signJson } from '../../src/protocol/signing.ts';
+import { encodeCanonicalJson } from '../src/protocol/canonical-json.ts';
+import { signRequest } from '../src/protocol/request-signing.ts';
+import { createSigningKey, signJson } from '../src/protocol/signing.ts';
 
 const ORIGIN = 'floor.example';
 const key = createSigningKey(Buffer.alloc(32, 7), 'floor');
