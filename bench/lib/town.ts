@@ -22,6 +22,7 @@ export interface Town extends AsyncDisposable {
   reached(body: string): Promise<void>;
 }
 
+const KEEP_ALIVE_MS = 60_000;
 const DAY_MS = 24 * 60 * 60 * 1000;
 const ADDRESSES_PER_NETWORK = 200;
 const MESSAGE = /"body":"(message \d+)"/;
@@ -38,6 +39,8 @@ export async function startTown(authority: TestAuthority, size: number): Promise
   const server = createServer({ cert: certificate, key: privateKey }, (request, response) => {
     handle(request, response).catch(() => response.destroy());
   });
+  // The connections outlive whatever is measured in between.
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   // All addresses of this machine's own network lead here.
   server.listen(0, '0.0.0.0');
   await once(server, 'listening');

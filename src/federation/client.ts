@@ -12,10 +12,11 @@ import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
 import { signRequest } from '../protocol/request-signing.ts';
 import type { SigningKey } from '../protocol/signing.ts';
 import { parseJson } from '../protocol/strict-json.ts';
+import type { TransportAnswer } from './collect-answer.ts';
 import { FederationError, isFinal } from './federation-error.ts';
 import type { Resolver } from './resolver.ts';
 import type { ServerPolicy } from './server-policy.ts';
-import type { OpenedAnswer, Transport, TransportAnswer, TransportRequest } from './transport.ts';
+import type { OpenedAnswer, Transport, TransportRequest } from './transport.ts';
 
 export interface FederationRequest {
   readonly destination: ServerName;

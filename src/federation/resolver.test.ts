@@ -4,9 +4,10 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { createTestClock, type TestClock } from '../../test/support/test-clock.ts';
 import { isServerName, parseServerName, type ServerName } from '../protocol/ids.ts';
+import type { TransportAnswer } from './collect-answer.ts';
 import { FederationError, isFinal, mayPass } from './federation-error.ts';
 import { createResolver } from './resolver.ts';
-import type { TransportAnswer, TransportRequest } from './transport.ts';
+import type { TransportRequest } from './transport.ts';
 import { createWellKnown, parseWellKnown } from './well-known.ts';
 
 interface World {

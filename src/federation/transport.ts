@@ -14,6 +14,7 @@ import type { Clock } from '../lib/clock.ts';
 import { Lru } from '../lib/lru.ts';
 import type { NetworkPolicy, ResolveName } from '../lib/network-policy.ts';
 import { createOutboundConnector, type ProxySettings } from '../lib/outbound-connector.ts';
+import { collectAnswer, flattenHeaders, isZipped, type TransportAnswer, tooLarge } from './collect-answer.ts';
 import { isFinal, mayPass } from './federation-error.ts';
 import { isBrokenConnection, toFederationError } from './transport-failures.ts';
 
@@ -36,12 +37,6 @@ export interface TransportRequest {
   /** Of the answer, after decompression. */
   readonly maxBytes: number;
   readonly signal?: AbortSignal | undefined;
-}
-
-export interface TransportAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | undefined>>;
-  readonly body: Buffer;
 }
 
 /** An answer whose body is read as it comes; the request's deadline and size bound reading it too. */
@@ -84,15 +79,25 @@ export function createTransport(options: TransportOptions): Transport {
   return {
     async send(request) {
       using bounds = new Bounds(clock, request);
-      return await bounds.within(() => exchange({ ...options, pools, signal: bounds.signal }, request, readWhole));
+      const { signal } = bounds;
+      return await bounds.within(() =>
+        exchange(pools, request, (pool) =>
+          collectAnswer(pool, dispatchOptions(options, request), { ...request, signal }),
+        ),
+      );
     },
 
     async open(request) {
       using stack = new DisposableStack();
       const bounds = stack.use(new Bounds(clock, request));
       const opened = await bounds.within(() =>
-        exchange({ ...options, pools, signal: bounds.signal }, request, async (answer) => openBody(answer, request)),
+        exchange(pools, request, async (pool) => {
+          const { signal } = bounds;
+          return openBody(await pool.request({ ...dispatchOptions(options, request), signal }), request);
+        }),
       );
+      // The rest of an answer that nobody reads.
+      stack.defer(() => bounds.cancel());
       const resources = stack.move();
       return {
         ...opened,
@@ -143,10 +148,13 @@ class Bounds implements Disposable {
     return toFederationError(this.signal.aborted ? this.signal.reason : cause);
   }
 
+  /** Ends what is still under way. */
+  cancel(): void {
+    this.#controller.abort(isFinal('cancelled', 'the answer is not read any further'));
+  }
+
   [Symbol.dispose](): void {
     this.#resources.dispose();
-    // Whatever is still under way, such as the rest of an answer that is too large.
-    this.#controller.abort();
   }
 }
 
@@ -204,50 +212,44 @@ function createTrust(certificates: readonly string[]): SecureContext {
   return createSecureContext({ ca: [...ca] });
 }
 
-interface Exchange {
-  readonly pools: Pools;
-  readonly userAgent: string;
-  readonly signal: AbortSignal;
+function dispatchOptions(
+  { userAgent }: Pick<TransportOptions, 'userAgent'>,
+  { target, method, path, body, headers }: TransportRequest,
+): Dispatcher.DispatchOptions {
+  return {
+    method,
+    path,
+    headers: {
+      'user-agent': userAgent,
+      accept: 'application/json',
+      'accept-encoding': 'gzip',
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...headers,
+      host: target.hostHeader,
+    },
+    body: body ?? null,
+  };
 }
 
 async function exchange<T>(
-  { pools, userAgent, signal }: Exchange,
-  request: TransportRequest,
-  take: (answer: Dispatcher.ResponseData, request: TransportRequest) => Promise<T>,
+  pools: Pools,
+  { target }: Pick<TransportRequest, 'target'>,
+  attempt: (pool: Pool) => Promise<T>,
 ): Promise<T> {
-  const { target, method, path, body } = request;
-  const headers = {
-    'user-agent': userAgent,
-    accept: 'application/json',
-    'accept-encoding': 'gzip',
-    ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-    ...request.headers,
-    host: target.hostHeader,
-  };
-  for (let attempt = 1; ; attempt++) {
+  for (let count = 1; ; count++) {
     try {
-      const answer = await pools.of(target).request({ method, path, headers, body: body ?? null, signal });
-      return await take(answer, request);
+      return await attempt(pools.of(target));
     } catch (cause) {
-      if (attempt >= ATTEMPTS || !isBrokenConnection(cause)) throw cause;
+      if (count >= ATTEMPTS || !isBrokenConnection(cause)) throw cause;
     }
   }
-}
-
-async function readWhole(answer: Dispatcher.ResponseData, request: TransportRequest): Promise<TransportAnswer> {
-  const { status, headers, chunks } = openBody(answer, request);
-  const read: Buffer[] = [];
-  for await (const chunk of chunks) read.push(chunk);
-  return { status, headers, body: Buffer.concat(read) };
 }
 
 function openBody(answer: Dispatcher.ResponseData, { maxBytes }: TransportRequest): Omit<OpenedAnswer, symbol> {
   const { statusCode: status, body: source } = answer;
   // What breaks after we have left is of no interest.
   source.on('error', () => undefined);
-  const headers = Object.fromEntries(
-    Object.entries(answer.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
-  );
+  const headers = flattenHeaders(answer.headers);
   return { status, headers, chunks: readUpTo(decode(source, headers['content-encoding']), maxBytes) };
 }
 
@@ -257,16 +259,13 @@ async function* readUpTo(source: Readable, maxBytes: number): AsyncGenerator<Buf
     // Streams of bytes give buffers.
     const bytes: Buffer = chunk;
     size += bytes.length;
-    if (size > maxBytes) throw isFinal('too_large', `the answer has more than ${maxBytes} bytes`);
+    if (size > maxBytes) throw tooLarge(maxBytes);
     yield bytes;
   }
 }
 
-function decode(source: Readable, encoding = 'identity'): Readable {
-  const name = encoding.trim().toLowerCase();
-  if (name === 'identity' || name === '') return source;
-  if (name !== 'gzip' && name !== 'x-gzip')
-    throw isFinal('malformed', 'the answer has an encoding that nobody asked for');
+function decode(source: Readable, encoding: string | undefined): Readable {
+  if (!isZipped(encoding)) return source;
   const decoder = createGunzip();
   source.on('error', (cause) => decoder.destroy(cause));
   decoder.on('close', () => source.destroy());

@@ -10,8 +10,9 @@ import { parseServerName, type ServerName } from '../protocol/ids.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonValue } from '../protocol/pdu.ts';
 import { parseJson } from '../protocol/strict-json.ts';
+import type { TransportAnswer } from './collect-answer.ts';
 import { FederationError } from './federation-error.ts';
-import type { Transport, TransportAnswer } from './transport.ts';
+import type { Transport } from './transport.ts';
 
 export interface WellKnown {
   /** The name that the host delegates to; undefined where it delegates to none. Never throws. */
