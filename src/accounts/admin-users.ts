@@ -24,7 +24,7 @@ import {
 import type { Database } from '../storage/database.ts';
 import { deleteAllDevices, deleteDevices } from '../storage/devices.ts';
 import { loadMediaUsage, type MediaUsage } from '../storage/media.ts';
-import { countRoomsOfUser, listRoomsOfUser } from '../storage/memberships.ts';
+import { countRoomsOfUser, listRoomsAnywhereOfUser } from '../storage/memberships.ts';
 import { loadProfile, type ProfileField } from '../storage/profiles.ts';
 import { deleteBootstrapTokens } from '../storage/registration-tokens.ts';
 import { formatLocalUserId, readLoginName } from './localpart.ts';
@@ -128,8 +128,8 @@ export function createAdminUsers(options: AdminUsersOptions): AdminUsers {
     search: (wanted) => searchAccounts(database, { ...wanted, serverName }),
     async loadDetails(name) {
       const { userId, account } = await find(name);
-      const listRooms = async (membership: string): Promise<readonly RoomId[]> =>
-        (await listRoomsOfUser(database, userId, [membership])).slice(0, MAX_ROOMS_SHOWN);
+      const listRooms = (membership: string): Promise<readonly RoomId[]> =>
+        listRoomsAnywhereOfUser(database, { userId, membership, limit: MAX_ROOMS_SHOWN });
       const [profile, devices, media, roomCounts, join, invite, knock] = await Promise.all([
         loadProfile(database, userId),
         listDeviceDetails(database, account.accountId),

@@ -13,6 +13,14 @@ test('a password matches its own hash only', async () => {
   assert.equal(await hasher.verify(undefined, 'x'), false, 'also for what the stand-in was made from');
 });
 
+test('what is stored and is no hash is no password of anybody', async () => {
+  for (const hasher of [createPasswordHasher(), createPasswordHasher({ pepper: 'secret' })]) {
+    for (const stored of ['', 'x', '$2b$12$abcdefghijklmnopqrstuv', '$argon2id$v=19$m=1', 'pepper:', 'pepper:x', '*']) {
+      assert.equal(await hasher.verify(stored, 'password'), false, stored);
+    }
+  }
+});
+
 test('a pepper is needed to check what was hashed with it, and old hashes stay good', async () => {
   const plain = createPasswordHasher();
   const peppered = createPasswordHasher({ pepper: 'secret' });

@@ -26,6 +26,8 @@ import type { StateResolver } from './state-resolver.ts';
 /** How often the sender is asked for what lies before, and for how much at once. */
 const MAX_ROUNDS = 4;
 const MISSING_EVENTS_LIMIT = 50;
+/** The smallest limit that servers set themselves; one that gives less has given all that it has before these events. */
+const FULL_ANSWER = 10;
 /** Servers asked for the same thing. */
 const MAX_SERVERS = 3;
 /** Single events fetched at the same time, and for one call in all: the state and auth chain of a large room. */
@@ -71,8 +73,8 @@ export function createGapFiller(options: GapFillerOptions): GapFiller {
     async fill(gap, received) {
       const work = startWork(options, gap);
       await fetchAuthEvents(options, work, received);
-      const ancestors = await fetchAncestors(options, work, received);
-      await fetchStates(options, work, [...received, ...ancestors]);
+      const { ancestors, isUnusable } = await fetchAncestors(options, work, received);
+      await fetchStates(options, work, isUnusable ? ancestors : [...received, ...ancestors]);
       return ancestors;
     },
 
@@ -105,12 +107,19 @@ function hasState(known: KnownEvent | undefined): boolean {
   return isInGraph(known) || (known?.stateAfter ?? null) !== null;
 }
 
+interface Ancestors {
+  readonly ancestors: readonly ReceivedEvent[];
+  /** A server gave what lies before, and none of it is an event: then the state there would rest on the same. */
+  readonly isUnusable: boolean;
+}
+
 async function fetchAncestors(
   options: GapFillerOptions,
   work: Work,
   received: readonly ReceivedEvent[],
-): Promise<readonly ReceivedEvent[]> {
+): Promise<Ancestors> {
   const { batch, snapshot } = work;
+  let isUnusable = false;
   const ancestors = new Map<EventId, ReceivedEvent>();
   const latest = received.map(({ event }) => event.eventId);
   for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -125,21 +134,29 @@ async function fetchAncestors(
       limit: MISSING_EVENTS_LIMIT,
     };
     const known = new Set([...latest, ...ancestors.keys()]);
+    let given = 0;
+    let isFaulty = false;
     const wanted = await askServers(
       work,
       (server) => options.remote.fetchMissingEvents({ server, ...request }),
       async (values) => {
         const found = admitted(await admitPdus(options.verifier, batch, values.slice(0, MISSING_EVENTS_LIMIT)));
         const useful = connected(found, { missing, known });
+        given = values.length;
+        isFaulty ||= given > 0 && found.length === 0;
         return useful.length === 0 ? undefined : useful;
       },
     );
-    if (wanted === undefined) break;
+    if (wanted === undefined) {
+      isUnusable = isFaulty;
+      break;
+    }
     await loadIntoBatch(options.database, batch, wanted);
     await fetchAuthEvents(options, work, wanted);
     for (const one of wanted) if (!isInGraph(batch.known.get(one.event.eventId))) ancestors.set(one.event.eventId, one);
+    if (given < FULL_ANSWER) break;
   }
-  return [...ancestors.values()];
+  return { ancestors: [...ancestors.values()], isUnusable };
 }
 
 /** Those that the missing events are, or that these lead to. */

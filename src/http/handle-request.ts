@@ -233,7 +233,7 @@ export class RequestHandler {
   }
 
   #log({ requestId, ip, request, origin }: Context, summary: RequestSummary): void {
-    const path = request.url?.split('?', 1)[0];
+    const path = request.url?.split('?', 1)[0]?.replace(SECRET_IN_PATH, '$1<redacted>');
     const server = origin === undefined ? undefined : { server: origin };
     this.#options.logger.info({ requestId, path, ip, ...server, ...summary }, 'request');
   }
@@ -327,3 +327,6 @@ class Context implements RequestContext {
     if (this.#waiting !== undefined) this.#parts.waiting.delete(this.#waiting);
   }
 }
+
+/** Whoever has a registration token can register, and the admin API names them in its paths. */
+const SECRET_IN_PATH = /(\/registration-tokens\/)[^/]+/i;

@@ -6,7 +6,7 @@ import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import { parseServerName, type ServerName } from '../protocol/ids.ts';
 import type { Database } from '../storage/database.ts';
-import { type MediaKey, updateMediaQuarantine } from '../storage/media.ts';
+import type { MediaKey } from '../storage/media.ts';
 import { type DeletedMedia, type DeletionCriteria, deleteMedia, deleteMediaWhere } from '../storage/media-deletion.ts';
 import { collectFiles } from './collect-files.ts';
 import type { MediaStore } from './store.ts';
@@ -34,8 +34,6 @@ export interface MediaAdmin {
   /** Media that does not exist counts as deleted; throws when the file cannot be removed. `_` is this server. */
   deleteOne(origin: string, mediaId: string): Promise<DeletionCount>;
   purge(criteria: PurgeCriteria): Promise<DeletionCount>;
-  /** Withdraws media from everybody, or gives it back with `undefined`; false where there is none. */
-  quarantine(key: MediaKey, by: string | undefined): Promise<boolean>;
 }
 
 export interface MediaAdminOptions {
@@ -63,7 +61,6 @@ export function createMediaAdmin(options: MediaAdminOptions): MediaAdmin {
       return count;
     },
     purge: (criteria) => purge(options, toDeletionCriteria(criteria, serverName)),
-    quarantine: (key, by) => updateMediaQuarantine(database, key, by ?? null),
   };
 }
 

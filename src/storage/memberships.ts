@@ -18,10 +18,40 @@ export async function listRoomsOfUser(
   return rows.map((row) => row.room_id);
 }
 
-/** In how many rooms the user has each membership. */
+/** The same with the rooms of other servers that the user is invited to or knocks on, the newest first. */
+export async function listRoomsAnywhereOfUser(
+  tx: Transaction,
+  { userId, membership, limit }: { readonly userId: UserId; readonly membership: string; readonly limit: number },
+): Promise<readonly RoomId[]> {
+  const rows = await tx.query(sql<{ room_id: RoomId }>`
+    select room_id from (
+      select room_id, position from memberships m
+      where user_id = ${userId} and membership = ${membership} and not exists (
+        select from outside_memberships o
+        where o.user_id = m.user_id and o.room_id = m.room_id and o.position > m.position)
+      union all
+      select room_id, position from outside_memberships o
+      where user_id = ${userId} and membership = ${membership} and not exists (
+        select from memberships m
+        where m.user_id = o.user_id and m.room_id = o.room_id and m.position >= o.position)
+    ) all_rooms
+    order by position desc, room_id limit ${limit}`);
+  return rows.map((row) => row.room_id);
+}
+
+/** In how many rooms the user has each membership, those of other servers included. */
 export async function countRoomsOfUser(tx: Transaction, userId: UserId): Promise<Readonly<Record<string, number>>> {
   const rows = await tx.query(sql<{ membership: string; rooms: number }>`
-    select membership, count(*) as rooms from memberships where user_id = ${userId} group by membership`);
+    select membership, count(*) as rooms from (
+      select membership from memberships m where user_id = ${userId} and not exists (
+        select from outside_memberships o
+        where o.user_id = m.user_id and o.room_id = m.room_id and o.position > m.position)
+      union all
+      select membership from outside_memberships o where user_id = ${userId} and not exists (
+        select from memberships m
+        where m.user_id = o.user_id and m.room_id = o.room_id and m.position >= o.position)
+    ) all_rooms
+    group by membership`);
   return Object.fromEntries(rows.map((row) => [row.membership, row.rooms]));
 }
 

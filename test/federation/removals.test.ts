@@ -120,6 +120,19 @@ describe('a room that is deleted', () => {
     await becomes(knocker, room, 'leave');
   });
 
+  test('rooms of other servers are among those that a user is shown to have', async () => {
+    const user = await register();
+    const [invitedTo, knockedOn] = await Promise.all([createRoom('invite'), createRoom('knock')]);
+    await bob.ok('POST', inRoom(invitedTo, '/invite'), { user_id: user.userId });
+    await invited(user, invitedTo);
+    await user.ok('POST', `/knock/${encodeURIComponent(knockedOn)}${via()}`, {});
+    const { body } = await admin.admin('GET', `/_hammerhead/v0/admin/users/${encodeURIComponent(user.userId)}`);
+    assert.deepEqual(at(body, 'rooms'), { join: [], invite: [invitedTo], knock: [knockedOn] });
+    await user.ok('POST', inRoom(invitedTo, '/leave'), {});
+    const left = await admin.admin('GET', `/_hammerhead/v0/admin/users/${encodeURIComponent(user.userId)}`);
+    assert.deepEqual(at(left.body, 'rooms', 'invite'), []);
+  });
+
   test('the same while the other server is down: it hears of it later, and can invite the user again', async () => {
     const [invitee, again] = await Promise.all([register(), register()]);
     const room = await createRoom('invite');

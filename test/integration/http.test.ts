@@ -432,6 +432,25 @@ test('listens on a unix socket, also where a killed server left one behind', asy
   await rm(folder, { recursive: true });
 });
 
+test('registration tokens in paths are not logged, whatever becomes of the request', async () => {
+  const logged: string[] = [];
+  const server = createHttpServer({
+    endpoints: [raw],
+    listeners: [{ address: '127.0.0.1', port: 0 }],
+    authenticator: { authenticate: () => undefined },
+    rateLimiter: createRateLimiter({ clock: systemClock, limits: {} }),
+    logger: { ...silentLogger, info: (fields) => void logged.push(String(fields['path'])) },
+    clock: systemClock,
+    random: secureRandom,
+  });
+  await server.listen();
+  const [url = ''] = server.addresses();
+  const path = '/_hammerhead/v0/admin/registration-tokens';
+  for (const rest of ['', '/open-sesame', '/open-sesame/more?x=open-sesame']) await fetch(`${url}${path}${rest}`);
+  await server.close();
+  assert.deepEqual(logged, [path, `${path}/<redacted>`, `${path}/<redacted>/more`]);
+});
+
 test('declarations list their routes', () => {
   const routes = listRoutes(ENDPOINTS).map(({ path, endpoint }) => `${endpoint.method} ${path}`);
   assert.equal(routes.length, ENDPOINTS.length + 1);

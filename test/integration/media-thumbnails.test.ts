@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
+import { updateMediaQuarantine } from '../../src/storage/media.ts';
 import { at } from '../support/json.ts';
 import { type MediaAnswer, type MediaServer, SERVER, startMediaServer } from '../support/media-server.ts';
 
@@ -138,10 +139,10 @@ describe('thumbnails', () => {
     const mediaId = await server.upload(await draw(200, 200));
     const query = 'width=96&height=96&method=crop';
     assert.equal((await server.request('GET', thumbnailPath(mediaId, query))).status, 200);
-    await server.media.admin.quarantine({ origin: SERVER, mediaId }, '@admin:hs1');
+    await updateMediaQuarantine(server.db.database, { origin: SERVER, mediaId }, '@admin:hs1');
     assert.equal((await server.request('GET', thumbnailPath(mediaId, query))).status, 404);
     assert.equal((await server.download(mediaId)).status, 404);
-    await server.media.admin.quarantine({ origin: SERVER, mediaId }, undefined);
+    await updateMediaQuarantine(server.db.database, { origin: SERVER, mediaId }, null);
     assert.equal((await server.request('GET', thumbnailPath(mediaId, query))).status, 200);
   });
 });

@@ -58,6 +58,49 @@ test('A7: of what fills a gap, one forged event is left out, and what needs it w
   assert.equal(await storedAs(scene, first), undefined);
 });
 
+test('where what lies before is no event, the state there is not asked for; another server may still have it', async () => {
+  await using scene = await createScene();
+  const { room, receive } = scene;
+  const missing = room.message(EVE, 'never well-formed');
+  const answers = room.answers();
+  const asked: string[] = [];
+  scene.answers = {
+    ...answers,
+    fetchMissingEvents: async () => [{ ...missing.pdu, depth: 1.5 }],
+    async fetchStateIds(request) {
+      asked.push(request.eventId);
+      return answers.fetchStateIds(request);
+    },
+  };
+  const next = room.message(EVE, 'next');
+  assert.deepEqual(await receive(next), ['dropped']);
+  assert.deepEqual(asked, []);
+  scene.answers = answers;
+  assert.deepEqual(await receive(next), ['accepted']);
+});
+
+test('a server that gives few events has no more of them: it is asked once, and then for the state', async () => {
+  await using scene = await createScene();
+  const { room, receive } = scene;
+  const [far, near] = [room.message(EVE, 'far'), room.message(EVE, 'near')];
+  const answers = room.answers();
+  const asked: string[] = [];
+  scene.answers = {
+    ...answers,
+    async fetchMissingEvents({ latest }) {
+      asked.push(`events before ${latest}`);
+      return [near.pdu];
+    },
+    async fetchStateIds(request) {
+      asked.push(`state at ${request.eventId}`);
+      return answers.fetchStateIds(request);
+    },
+  };
+  const last = room.message(EVE, 'last');
+  assert.deepEqual(await receive(last), ['accepted']);
+  assert.deepEqual(asked, [`events before ${last.eventId}`, `state at ${far.eventId}`]);
+});
+
 for (const version of ['1', '6', '11', '12']) {
   test(`a gap too long to fill is bridged by the state at its end, and closed later (version ${version})`, async () => {
     await using scene = await createScene(version);
