@@ -13,7 +13,7 @@ import {
   type TestHomeserver,
 } from '../support/federation.ts';
 import { textAt } from '../support/json.ts';
-import { askAs } from '../support/peer-room.ts';
+import { askAs } from '../support/signed-requests.ts';
 
 const stack = new AsyncDisposableStack();
 let authority: TestAuthority;
