@@ -17,7 +17,7 @@ import type { Finding } from '../../src/cli/doctor/finding.ts';
 import { judgeCertificate } from '../../src/cli/doctor/listeners.ts';
 import { type Network, systemNetwork } from '../../src/cli/doctor/network.ts';
 import { withClient } from '../../src/storage/connection.ts';
-import { makeCertificate } from '../support/certificate.ts';
+import { makeCertificate } from '../support/certificates.ts';
 import { hammerhead } from '../support/cli.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { findFreePort, startServer } from '../support/server-process.ts';

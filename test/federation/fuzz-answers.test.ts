@@ -11,6 +11,7 @@ import { sql } from '../../src/storage/sql.ts';
 import { assertNoFault, type FuzzScene, fuzzing, startFuzzScene } from '../support/fuzz-federation.ts';
 import { textAt } from '../support/json.ts';
 import { type Mangling, manglings } from '../support/mangle.ts';
+import { inRoom } from '../support/pair.ts';
 import type { RemoteRoom } from '../support/remote-room.ts';
 import { askAs, signEvent } from '../support/signed-requests.ts';
 import { until } from '../support/until.ts';
@@ -33,7 +34,6 @@ after(() => stack.disposeAsync());
 
 let count = 0;
 const next = (): number => count++;
-const inRoom = (roomId: string, path: string): string => `/rooms/${encodeURIComponent(roomId)}${path}`;
 const peerName = (): string => scene.peer.server.serverName;
 
 async function call(method: string, path: string, body?: object): Promise<number> {

@@ -13,7 +13,6 @@ import {
   change,
   createRoom,
   type Interop,
-  inRoom,
   join,
   knock,
   leave,
@@ -31,6 +30,7 @@ import {
   untilSection,
 } from '../support/interop.ts';
 import { at, textAt } from '../support/json.ts';
+import { inRoom } from '../support/pair.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();

@@ -12,7 +12,6 @@ import {
   change,
   createRoom,
   type Interop,
-  inRoom,
   join,
   SKIPPED,
   say,
@@ -22,6 +21,7 @@ import {
   untilSameState,
 } from '../support/interop.ts';
 import { at } from '../support/json.ts';
+import { inRoom } from '../support/pair.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();

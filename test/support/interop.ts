@@ -9,6 +9,7 @@ import { sql } from '../../src/storage/sql.ts';
 import { createTestAuthority } from './certificates.ts';
 import { startHomeserver, type TestClient, type TestHomeserver } from './federation.ts';
 import { at, entriesAt, listAt, textAt } from './json.ts';
+import { inRoom, memberIn } from './pair.ts';
 import { installSynapse, startTestSynapse, type TestSynapse } from './synapse.ts';
 import { until } from './until.ts';
 
@@ -52,8 +53,6 @@ export async function startInterop(): Promise<Interop> {
   const resources = stack.move();
   return { ours, synapse, alice, carol, bob, dave, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
-
-export const inRoom = (roomId: string, path: string): string => `/rooms/${encodeURIComponent(roomId)}${path}`;
 
 /** Anybody may join where nothing else is said, and who does may read what was before. */
 export async function createRoom(
@@ -118,8 +117,7 @@ export async function talk(one: Actor, other: Actor, roomId: string): Promise<vo
 let talks = 0;
 
 export async function untilMember({ client }: Actor, roomId: string, who: Actor, membership: string): Promise<void> {
-  const path = inRoom(roomId, `/state/m.room.member/${who.userId}`);
-  await until(async () => at((await client.call('GET', path)).body, 'membership') === membership);
+  await until(async () => (await memberIn(client, roomId, who.userId)) === membership);
 }
 
 /** Until a sync from the beginning has the room in this section. */
