@@ -207,7 +207,7 @@ async function play({ endpoint, hides, isOld = false, prepare, ask }: Exchange, 
 
 for (const exchange of EXCHANGES) {
   const { numRuns, seed } = fuzzing(RUNS);
-  test(`${exchange.name}, answered with anything (seed ${seed})`, async () => {
+  test(`L7: ${exchange.name}, answered with anything (seed ${seed})`, async () => {
     const good = await play(exchange);
     // A picture that is none has no thumbnail.
     assert.equal(good.status, exchange.name === 'media/thumbnail' ? 400 : 200);

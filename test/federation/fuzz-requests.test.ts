@@ -183,7 +183,7 @@ function rightEdus(version: string): JsonValue[] {
 
 for (const version of VERSIONS) {
   const { numRuns, seed } = fuzzing(RUNS);
-  test(`transactions with anything in them, in a room of version ${version} (seed ${seed})`, async () => {
+  test(`A21, A22: transactions with anything in them, in a room of version ${version} (seed ${seed})`, async () => {
     const { eve } = scene.peer;
     await fc.assert(
       fc.asyncProperty(fc.array(spoilings, { minLength: 1, maxLength: 3 }), async (all) => {
@@ -218,7 +218,7 @@ for (const version of VERSIONS) {
     await assertUsable(version);
   });
 
-  test(`events with anything in them, hashed and signed, in a room of version ${version} (seed ${seed})`, async () => {
+  test(`A18, A19: events with anything in them, hashed and signed, in a room of version ${version} (seed ${seed})`, async () => {
     const { eve } = scene.peer;
     const ruled = roomOf(version, ruledRooms);
     await fc.assert(
