@@ -18,7 +18,7 @@ import { judgeCertificate } from '../../src/cli/doctor/listeners.ts';
 import { type Network, systemNetwork } from '../../src/cli/doctor/network.ts';
 import { createSigningKey } from '../../src/protocol/signing.ts';
 import { withClient } from '../../src/storage/connection.ts';
-import { makeCertificate } from '../support/certificate.ts';
+import { makeCertificate } from '../support/certificates.ts';
 import { hammerhead } from '../support/cli.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { findFreePort, startServer } from '../support/server-process.ts';

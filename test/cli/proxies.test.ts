@@ -15,7 +15,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
-import { type CertificateFiles, makeCertificate } from '../support/certificate.ts';
+import { type CertificateFiles, makeCertificate } from '../support/certificates.ts';
 import { findProgram } from '../support/cli.ts';
 import { at, textAt } from '../support/json.ts';
 import { findFreePort, type ServerProcess, startServer } from '../support/server-process.ts';

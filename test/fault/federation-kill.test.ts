@@ -45,7 +45,7 @@ interface Side {
 
 type Sides = readonly [Side, Side];
 
-test(`two servers lose, double and split nothing over ${ROUNDS} rounds of kills (seed ${SEED})`, {
+test(`L9: two servers lose, double and split nothing over ${ROUNDS} rounds of kills (seed ${SEED})`, {
   timeout: 60_000 + ROUNDS * 120_000,
 }, async (t) => {
   await using authority = await createTestAuthority();

@@ -15,7 +15,8 @@ import {
   type TestHomeserver,
 } from '../support/federation.ts';
 import { at, listAt, textAt } from '../support/json.ts';
-import { askAs, PeerRoom } from '../support/peer-room.ts';
+import { PeerRoom } from '../support/peer-room.ts';
+import { askAs } from '../support/signed-requests.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();

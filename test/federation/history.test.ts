@@ -4,37 +4,31 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
+import type { TestAuthority } from '../support/certificates.ts';
 import {
   type ScriptedServer,
-  startHomeserver,
   startScriptedServer,
   type TestClient,
   type TestHomeserver,
 } from '../support/federation.ts';
 import { at, listAt, textAt } from '../support/json.ts';
+import { inRoom, startPair } from '../support/pair.ts';
 import { PeerRoom } from '../support/peer-room.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();
 let authority: TestAuthority;
 let here: TestHomeserver;
-let there: TestHomeserver;
 let alice: TestClient;
 let bob: TestClient;
 
 before(async () => {
-  authority = stack.use(await createTestAuthority());
-  here = stack.use(await startHomeserver({ authority }));
-  there = stack.use(await startHomeserver({ authority }));
-  alice = await here.register('alice');
-  bob = await there.register('bob');
+  ({ authority, here, alice, bob } = await startPair(stack));
 });
 
 after(() => stack.disposeAsync());
 
 let transactions = 0;
-const inRoom = (roomId: string): string => `/rooms/${encodeURIComponent(roomId)}`;
 
 async function createRoom(body: Readonly<Record<string, unknown>> = {}): Promise<string> {
   return textAt(await alice.ok('POST', '/createRoom', { preset: 'public_chat', ...body }), 'room_id');

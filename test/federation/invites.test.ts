@@ -6,13 +6,12 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
-import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
-import { startHomeserver, type TestClient, type TestHomeserver } from '../support/federation.ts';
+import type { TestClient, TestHomeserver } from '../support/federation.ts';
 import { at, entriesAt, listAt, textAt } from '../support/json.ts';
+import { inRoom, memberIn, sectionsOf, startPair, sync } from '../support/pair.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();
-let authority: TestAuthority;
 let here: TestHomeserver;
 let there: TestHomeserver;
 let alice: TestClient;
@@ -20,14 +19,9 @@ let bob: TestClient;
 let carol: TestClient;
 
 before(async () => {
-  authority = stack.use(await createTestAuthority());
-  const config = { push: { allow_http: true, allowed_networks: ['127.0.0.0/8'] } };
-  [here, there] = await Promise.all([startHomeserver({ authority }), startHomeserver({ authority, config })]);
-  stack.use(here);
-  stack.use(there);
-  alice = await here.register('alice');
+  const push = { allow_http: true, allowed_networks: ['127.0.0.0/8'] };
+  ({ here, there, alice, bob } = await startPair(stack, { there: { push } }));
   carol = await here.register('carol');
-  bob = await there.register('bob');
 });
 
 after(() => stack.disposeAsync());
@@ -35,23 +29,11 @@ after(() => stack.disposeAsync());
 const createRoom = async (client: TestClient, body: object = {}): Promise<string> =>
   textAt(await client.ok('POST', '/createRoom', body), 'room_id');
 
-const inRoom = (room: string, path: string): string => `/rooms/${encodeURIComponent(room)}${path}`;
-
 const invite = (client: TestClient, room: string, { userId }: TestClient) =>
   client.call('POST', inRoom(room, '/invite'), { user_id: userId });
 
-const sync = (client: TestClient, since = ''): Promise<unknown> =>
-  client.ok('GET', `/sync?timeout=${since === '' ? 0 : 10_000}${since && `&since=${since}`}`);
-
-/** What the sections of a sync hold of the room: their names. */
-const sectionsOf = (body: unknown, room: string): readonly string[] =>
-  ['join', 'invite', 'knock', 'leave'].filter((name) => at(body, 'rooms', name, room) !== undefined);
-
 const strippedIn = (body: unknown, room: string): readonly unknown[] =>
   listAt(body, 'rooms', 'invite', room, 'invite_state', 'events');
-
-const memberIn = async (client: TestClient, room: string, userId: string): Promise<unknown> =>
-  at((await client.call('GET', inRoom(room, `/state/m.room.member/${userId}`))).body, 'membership');
 
 for (const version of ROOM_VERSIONS.keys()) {
   test(`an invite to a room of version ${version} reaches its user, who accepts it`, async () => {

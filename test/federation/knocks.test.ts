@@ -6,21 +6,14 @@ import type { RequestListener } from 'node:http';
 import { after, before, test } from 'node:test';
 import type { JsonObject } from '../../src/protocol/pdu.ts';
 import { ROOM_VERSIONS } from '../../src/protocol/room-version.ts';
-import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
 import { versionOf } from '../support/engine.ts';
-import {
-  type ScriptedServer,
-  startHomeserver,
-  startScriptedServer,
-  type TestClient,
-  type TestHomeserver,
-} from '../support/federation.ts';
+import type { ScriptedServer, TestClient, TestHomeserver } from '../support/federation.ts';
 import { at, listAt, textAt } from '../support/json.ts';
+import { inRoom, memberIn, sectionsOf, startPair, sync } from '../support/pair.ts';
 import { askAs, signEvent } from '../support/signed-requests.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();
-let authority: TestAuthority;
 let here: TestHomeserver;
 let there: TestHomeserver;
 let peer: ScriptedServer;
@@ -28,18 +21,10 @@ let alice: TestClient;
 let bob: TestClient;
 
 before(async () => {
-  authority = stack.use(await createTestAuthority());
-  [here, there] = await Promise.all([startHomeserver({ authority }), startHomeserver({ authority })]);
-  stack.use(here);
-  stack.use(there);
-  peer = stack.use(await startScriptedServer(authority));
-  alice = await here.register('alice');
-  bob = await there.register('bob');
+  ({ here, there, peer, alice, bob } = await startPair(stack));
 });
 
 after(() => stack.disposeAsync());
-
-const inRoom = (room: string, path: string): string => `/rooms/${encodeURIComponent(room)}${path}`;
 
 /** A room of Alice's on which anybody may knock. */
 async function createRoom(version = '11', joinRule = 'knock'): Promise<string> {
@@ -51,21 +36,12 @@ async function createRoom(version = '11', joinRule = 'knock'): Promise<string> {
 const knock = (client: TestClient, room: string, { serverName }: Pick<TestHomeserver, 'serverName'>, body = {}) =>
   client.call('POST', `/knock/${encodeURIComponent(room)}?via=${encodeURIComponent(serverName)}`, body);
 
-const memberIn = async (room: string, userId: string): Promise<unknown> =>
-  at((await alice.call('GET', inRoom(room, `/state/m.room.member/${userId}`))).body, 'membership');
-
-const sync = (client: TestClient, since?: string): Promise<unknown> =>
-  client.ok('GET', since === undefined ? '/sync' : `/sync?timeout=10000&since=${since}`);
-
-const sectionsOf = (body: unknown, room: string): readonly string[] =>
-  ['join', 'invite', 'knock', 'leave'].filter((name) => at(body, 'rooms', name, room) !== undefined);
-
 for (const version of [...ROOM_VERSIONS.values()].filter((one) => one.knock)) {
   test(`a user knocks on a room of version ${version.id}, is invited and joins`, async () => {
     const room = await createRoom(version.id);
     const since = textAt(await sync(bob), 'next_batch');
     assert.equal((await knock(bob, room, here, { reason: 'please' })).status, 200);
-    assert.equal(await memberIn(room, bob.userId), 'knock');
+    assert.equal(await memberIn(alice, room, bob.userId), 'knock');
     for (const body of [await sync(bob, since), await sync(bob)]) {
       assert.deepEqual(sectionsOf(body, room), ['knock']);
       const events = listAt(body, 'rooms', 'knock', room, 'knock_state', 'events');
@@ -76,7 +52,7 @@ for (const version of [...ROOM_VERSIONS.values()].filter((one) => one.knock)) {
     assert.deepEqual(sectionsOf(await sync(bob), room), ['invite']);
     await bob.ok('POST', inRoom(room, '/join'), {});
     assert.deepEqual(sectionsOf(await sync(bob), room), ['join']);
-    await until(async () => (await memberIn(room, bob.userId)) === 'join');
+    await until(async () => (await memberIn(alice, room, bob.userId)) === 'join');
   });
 }
 
@@ -85,7 +61,7 @@ test('a knock is taken back, and made again', async () => {
   await knock(bob, room, here);
   const since = textAt(await sync(bob), 'next_batch');
   await bob.ok('POST', inRoom(room, '/leave'), {});
-  assert.equal(await memberIn(room, bob.userId), 'leave');
+  assert.equal(await memberIn(alice, room, bob.userId), 'leave');
   assert.deepEqual(sectionsOf(await sync(bob, since), room), ['leave']);
   assert.equal((await knock(bob, room, here)).status, 200);
   assert.equal((await knock(bob, room, here, { reason: 'once more' })).status, 200);
@@ -146,7 +122,7 @@ test('A14: a server makes nobody knock or leave but its own users', async () => 
     assert.equal((await askAs(peer, here, { path: knocking(kind, room, bob.userId) })).status, 403);
     assert.equal((await askAs(peer, here, { path: knocking(kind, room, alice.userId) })).status, 403);
   }
-  assert.equal(await memberIn(room, bob.userId), 'knock');
+  assert.equal(await memberIn(alice, room, bob.userId), 'knock');
 });
 
 test('B1: a room that this server is not in is not there, and who has nothing to leave cannot leave', async () => {
@@ -210,9 +186,9 @@ for (const membership of ['knock', 'leave']) {
       assert.ok([400, 403, 404].includes(status), `${JSON.stringify(fields)} ${status} ${JSON.stringify(body)}`);
     }
     const before = membership === 'knock' ? undefined : 'knock';
-    assert.equal(await memberIn(room, mallory), before);
+    assert.equal(await memberIn(alice, room, mallory), before);
     assert.equal((await send({})).status, 200);
-    assert.equal(await memberIn(room, mallory), membership);
+    assert.equal(await memberIn(alice, room, mallory), membership);
     // The answer may have been lost.
     assert.equal((await send({})).status, 200);
   });

@@ -3,22 +3,15 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { createTestAuthority } from '../support/certificates.ts';
 import { versionOf } from '../support/engine.ts';
-import {
-  type ScriptedServer,
-  startHomeserver,
-  startScriptedServer,
-  type TestClient,
-  type TestHomeserver,
-} from '../support/federation.ts';
+import { type ScriptedServer, startHomeserver, type TestClient, type TestHomeserver } from '../support/federation.ts';
 import { at, textAt } from '../support/json.ts';
+import { inRoom, memberIn, startPair } from '../support/pair.ts';
 import { askAs, signEvent } from '../support/signed-requests.ts';
 import { until } from '../support/until.ts';
 
 const stack = new AsyncDisposableStack();
 let here: TestHomeserver;
-let there: TestHomeserver;
 let elsewhere: TestHomeserver;
 let peer: ScriptedServer;
 let alice: TestClient;
@@ -26,22 +19,13 @@ let bob: TestClient;
 let carol: TestClient;
 
 before(async () => {
-  const authority = stack.use(await createTestAuthority());
-  const servers = await Promise.all([1, 2, 3].map(() => startHomeserver({ authority })));
-  for (const server of servers) stack.use(server);
-  [here, there, elsewhere] = servers as [TestHomeserver, TestHomeserver, TestHomeserver];
-  peer = stack.use(await startScriptedServer(authority));
-  alice = await here.register('alice');
-  bob = await there.register('bob');
+  const pair = await startPair(stack);
+  ({ here, peer, alice, bob } = pair);
+  elsewhere = stack.use(await startHomeserver({ authority: pair.authority }));
   carol = await elsewhere.register('carol');
 });
 
 after(() => stack.disposeAsync());
-
-const inRoom = (room: string, path: string): string => `/rooms/${encodeURIComponent(room)}${path}`;
-
-const memberIn = async (client: TestClient, room: string, userId: string): Promise<unknown> =>
-  at((await client.call('GET', inRoom(room, `/state/m.room.member/${userId}`))).body, 'membership');
 
 test('a rejected invite and a knock reach the other servers in the room', async () => {
   const rules = { type: 'm.room.join_rules', state_key: '', content: { join_rule: 'knock' } };

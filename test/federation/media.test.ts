@@ -4,19 +4,12 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { after, before, test } from 'node:test';
-import { createTestAuthority, type TestAuthority } from '../support/certificates.ts';
-import {
-  type ScriptedServer,
-  startHomeserver,
-  startScriptedServer,
-  type TestClient,
-  type TestHomeserver,
-} from '../support/federation.ts';
+import type { ScriptedServer, TestClient, TestHomeserver } from '../support/federation.ts';
 import { textAt } from '../support/json.ts';
-import { askAs } from '../support/peer-room.ts';
+import { startPair } from '../support/pair.ts';
+import { askAs } from '../support/signed-requests.ts';
 
 const stack = new AsyncDisposableStack();
-let authority: TestAuthority;
 let here: TestHomeserver;
 let there: TestHomeserver;
 let peer: ScriptedServer;
@@ -29,12 +22,8 @@ const PNG = Buffer.from(
 );
 
 before(async () => {
-  authority = stack.use(await createTestAuthority());
-  here = stack.use(await startHomeserver({ authority, config: { media_repo: { max_upload_size: '1MB' } } }));
-  there = stack.use(await startHomeserver({ authority }));
-  peer = stack.use(await startScriptedServer(authority));
-  alice = await here.register('alice');
-  bob = await there.register('bob');
+  const small = { media_repo: { max_upload_size: '1MB' } };
+  ({ here, there, peer, alice, bob } = await startPair(stack, { here: small }));
 });
 
 after(() => stack.disposeAsync());

@@ -6,16 +6,9 @@ import { after, before, test } from 'node:test';
 import { secureRandom } from '../../src/lib/random.ts';
 import type { JsonObject } from '../../src/protocol/pdu.ts';
 import { createSigningKey, signJson } from '../../src/protocol/signing.ts';
-import { createTestAuthority } from '../support/certificates.ts';
-import {
-  call,
-  type ScriptedServer,
-  startHomeserver,
-  startScriptedServer,
-  type TestClient,
-  type TestHomeserver,
-} from '../support/federation.ts';
+import { call, type ScriptedServer, type TestClient, type TestHomeserver } from '../support/federation.ts';
 import { at, textAt } from '../support/json.ts';
+import { startPair } from '../support/pair.ts';
 import { askAs } from '../support/signed-requests.ts';
 
 const stack = new AsyncDisposableStack();
@@ -27,12 +20,7 @@ let alice: TestClient;
 let bob: TestClient;
 
 before(async () => {
-  const authority = stack.use(await createTestAuthority());
-  here = stack.use(await startHomeserver({ authority }));
-  there = stack.use(await startHomeserver({ authority }));
-  peer = stack.use(await startScriptedServer(authority));
-  alice = await here.register('alice');
-  bob = await there.register('bob');
+  ({ here, there, peer, alice, bob } = await startPair(stack));
 });
 
 after(() => stack.disposeAsync());

@@ -1,8 +1,9 @@
 /**
- * A certificate authority for tests, and certificates of it for names and addresses: made by `openssl`, since Node can check
- * X.509 and not sign it.
+ * A certificate authority for tests, certificates of it for names and addresses, and such that nobody but themselves signed:
+ * made by `openssl`, since Node can check X.509 and not sign it.
  */
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
+import { chmodSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,11 +24,12 @@ export interface TestAuthority extends AsyncDisposable {
   ): Promise<Certificate & { readonly certificatePath: string; readonly keyPath: string }>;
 }
 
+const OPENSSL = 'openssl';
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
 
 export async function createTestAuthority(): Promise<TestAuthority> {
   const folder = await mkdtemp(join(tmpdir(), 'hammerhead-ca-'));
-  const openssl = (...options: readonly string[]) => promisify(execFile)('openssl', options, { cwd: folder });
+  const openssl = (...options: readonly string[]) => promisify(execFile)(OPENSSL, options, { cwd: folder });
   await openssl(
     'req',
     '-x509',
@@ -59,4 +61,27 @@ export async function createTestAuthority(): Promise<TestAuthority> {
     },
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   };
+}
+
+export interface CertificateFiles {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+export interface CertificateOptions {
+  readonly folder: string;
+  readonly name: string;
+  /** As OpenSSL writes them: "DNS:example.org,IP:127.0.0.1". */
+  readonly names: string;
+}
+
+/** A certificate for 90 days that nobody but itself signed. */
+export function makeCertificate({ folder, name, names }: CertificateOptions): CertificateFiles {
+  const [certificate, key] = [join(folder, `${name}.crt`), join(folder, `${name}.key`)];
+  const made = ['req', '-x509', ...NEW_KEY];
+  const files = ['-keyout', key, '-out', certificate];
+  const about = ['-days', '90', '-subj', `/CN=${name}`, '-addext', `subjectAltName=${names}`];
+  execFileSync(OPENSSL, [...made, ...files, ...about], { stdio: 'ignore' });
+  chmodSync(key, 0o600);
+  return { certificate, key };
 }

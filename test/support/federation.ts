@@ -9,6 +9,7 @@ import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/load.ts';
+import type { Endpoint } from '../../src/http/endpoint.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
 import { secureRandom } from '../../src/lib/random.ts';
 import type { ServerName } from '../../src/protocol/ids.ts';
@@ -33,6 +34,8 @@ export interface TestHomeserver extends AsyncDisposable {
   readonly configPath: string;
   readonly dataDir: string;
   readonly test: TestDatabase;
+  /** Everything that it answers, as declared. */
+  readonly endpoints: readonly Endpoint[];
   /** Registers a user, and gives what talks to the server as that user. */
   register(localpart: string): Promise<TestClient>;
   stop(): Promise<void>;
@@ -103,6 +106,9 @@ export async function startHomeserver({
     configPath,
     dataDir: join(folder, 'data'),
     test,
+    get endpoints() {
+      return running?.endpoints ?? [];
+    },
     register: (localpart) => createClient(url, localpart),
     stop,
     start,

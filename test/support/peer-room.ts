@@ -4,33 +4,15 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import { createEvent } from '../../src/protocol/event.ts';
 import type { EventId, RoomId } from '../../src/protocol/ids.ts';
 import type { Event, JsonObject, Pdu } from '../../src/protocol/pdu.ts';
-import { signRequest } from '../../src/protocol/request-signing.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { versionOf } from './engine.ts';
-import { call, type ScriptedServer, type TestHomeserver } from './federation.ts';
+import type { ScriptedServer, TestHomeserver } from './federation.ts';
 import { at, listAt } from './json.ts';
 import { RemoteRoom, RemoteServer } from './remote-room.ts';
-
-export interface PeerAnswer {
-  readonly status: number;
-  readonly body: unknown;
-}
-
-/** Asks the homeserver as the scripted server would. */
-export function askAs(
-  peer: ScriptedServer,
-  here: TestHomeserver,
-  { path, method = 'GET', body }: { readonly path: string; readonly method?: string; readonly body?: JsonObject },
-): Promise<PeerAnswer> {
-  const content = body === undefined ? undefined : encodeCanonicalJson(body);
-  const signed = { method, uri: path, origin: peer.serverName, destination: here.serverName, content };
-  const authorization = signRequest(signed, peer.signingKey);
-  return call(here.url, { method, path, body, headers: { authorization } });
-}
+import { askAs } from './signed-requests.ts';
 
 let transactions = 0;
 
@@ -131,7 +113,7 @@ export class PeerRoom {
     };
   }
 
-  ask(path: string, body?: JsonObject): Promise<PeerAnswer> {
+  ask(path: string, body?: JsonObject): Promise<{ readonly status: number; readonly body: unknown }> {
     const method = body === undefined ? 'GET' : 'POST';
     return askAs(this.#peer, this.#here, { path: `/_matrix/federation/v1${path}`, method, ...(body && { body }) });
   }

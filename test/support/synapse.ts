@@ -110,6 +110,10 @@ function createConfig({ address, data, certificate, authority }: Installation) {
     rc_joins: { local: UNLIMITED, remote: UNLIMITED },
     rc_joins_per_room: UNLIMITED,
     rc_room_creation: UNLIMITED,
+    // Else the same sync is answered for two minutes as it was the first time.
+    caches: { sync_response_cache_duration: '0s' },
+    // Window and delays are in milliseconds; ours sends faster than strangers should.
+    rc_federation: { window_size: 1000, sleep_limit: 9999, sleep_delay: 0, reject_limit: 9999, concurrent: 20 },
     rc_invites: { per_room: UNLIMITED, per_user: UNLIMITED, per_issuer: UNLIMITED },
   };
 }

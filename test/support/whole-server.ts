@@ -6,10 +6,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/load.ts';
-import type { Logger } from '../../src/lib/logger.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
 import { createRequester, type RequestOptions, type TestAnswer } from './accounts-server.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { createFaultLogger } from './fault-logger.ts';
 import { textAt } from './json.ts';
 import { TestUser } from './rooms-server.ts';
 
@@ -76,21 +76,4 @@ export async function startWholeServer(config: Readonly<Record<string, unknown>>
     registerGuest: () => register('?kind=guest', {}),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
-}
-
-const ignore = (): void => undefined;
-
-function createFaultLogger(faults: string[]): Logger {
-  const logger: Logger = {
-    trace: ignore,
-    debug: ignore,
-    info: ignore,
-    warn: ignore,
-    error(fields, message) {
-      const cause = fields['err'] ?? fields['cause'];
-      faults.push(`${message}: ${cause instanceof Error ? cause.stack : JSON.stringify(fields)}`);
-    },
-    child: () => logger,
-  };
-  return logger;
 }
