@@ -109,7 +109,7 @@ function hasState(known: KnownEvent | undefined): boolean {
 
 interface Ancestors {
   readonly ancestors: readonly ReceivedEvent[];
-  /** A server gave what lies before, and none of it is an event: then the state there would rest on the same. */
+  /** The sender gave what lies before, and none of it is an event: then the state there would rest on the same. */
   readonly isUnusable: boolean;
 }
 
@@ -135,15 +135,20 @@ async function fetchAncestors(
     };
     const known = new Set([...latest, ...ancestors.keys()]);
     let given = 0;
+    let asked: ServerName | undefined;
     let isFaulty = false;
     const wanted = await askServers(
       work,
-      (server) => options.remote.fetchMissingEvents({ server, ...request }),
+      (server) => {
+        asked = server;
+        return options.remote.fetchMissingEvents({ server, ...request });
+      },
       async (values) => {
         const found = admitted(await admitPdus(options.verifier, batch, values.slice(0, MISSING_EVENTS_LIMIT)));
         const useful = connected(found, { missing, known });
         given = values.length;
-        isFaulty ||= given > 0 && found.length === 0;
+        // No other server can have an event of the sender's dropped.
+        isFaulty ||= asked === work.origin && given > 0 && found.length === 0;
         return useful.length === 0 ? undefined : useful;
       },
     );
