@@ -5,7 +5,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
  */
 import type { PduVerifier, RemoteRooms, StateIds } from '../engine/ports.ts';
-import type { EventId } from '../protocol/ids.ts';
+import { type EventId, isEventId } from '../protocol/ids.ts';
 import { isJsonArray } from '../protocol/json-value.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
 import { type FederationClient, federationPath } from './client.ts';
@@ -89,5 +89,6 @@ function listIn(answer: JsonObject, key: string): readonly JsonValue[] {
 }
 
 function idsIn(answer: JsonObject, key: string): readonly EventId[] {
-  return listIn(answer, key).filter((id): id is EventId => typeof id === 'string');
+  // PostgreSQL is asked for them next, and its text holds no NUL.
+  return listIn(answer, key).filter((id): id is EventId => typeof id === 'string' && isEventId(id));
 }

@@ -30,7 +30,7 @@ const MIN_ANSWERED = 30;
 const KILL_SPREAD_MS = 1_200;
 /** What a join takes under this load, now and then twice that. */
 const JOIN_SPREAD_MS = 1_200;
-/** How long the one goes on while the other is away: less or more than its queue in memory bears. */
+/** How long the one goes on while the other is away: up to some hundreds of messages. */
 const ALONE_SPREAD_MS = 1_500;
 /** Only a test that fails waits for so long: whoever was away is tried again within seconds. */
 const SETTLE_TIMEOUT_MS = 60_000;

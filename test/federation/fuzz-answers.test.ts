@@ -208,6 +208,7 @@ async function play({ endpoint, hides, isOld = false, prepare, ask }: Exchange, 
 for (const exchange of EXCHANGES) {
   const { numRuns, seed } = fuzzing(RUNS);
   test(`L7: ${exchange.name}, answered with anything (seed ${seed})`, async () => {
+    const known = scene.faults.length;
     const good = await play(exchange);
     // A picture that is none has no thumbnail.
     assert.equal(good.status, exchange.name === 'media/thumbnail' ? 400 : 200);
@@ -216,7 +217,7 @@ for (const exchange of EXCHANGES) {
       fc.asyncProperty(manglings, async (mangle) => {
         const { status } = await play(exchange, mangle);
         assertNoFault(status, exchange.name);
-        assert.deepEqual(scene.faults, []);
+        assert.deepEqual(scene.faults.slice(known), []);
       }),
       { numRuns, seed },
     );
