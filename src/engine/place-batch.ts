@@ -56,8 +56,11 @@ async function placeOne(parts: PlacingBatchParts, batch: ReceivedBatch, asked: A
   const other = await tryToPlace(parts, batch, asked);
   if (other === undefined || 'result' in other) return other;
   const [received = asked.received] = await parts.policing.complete([asked.received], batch.version, other);
-  const { writing } = parts;
-  return writing.turn(batch.roomId, (turn) => placeReceived(parts, { turn, batch, received }));
+  const { writing, isInhabited } = parts;
+  return writing.turn(batch.roomId, async (turn): Promise<Placed> => {
+    if (!isInhabited(turn.head)) return { result: NOBODY_HERE, committed: Promise.resolve() };
+    return placeReceived(parts, { turn, batch, received });
+  });
 }
 
 async function tryToPlace(

@@ -8,7 +8,15 @@ import type { RoomAcls } from '../engine/room-acls.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import { parseRoomId, parseUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import {
+  isEventId,
+  parseRoomId,
+  parseUserId,
+  type RoomId,
+  type ServerName,
+  serverNameOf,
+  type UserId,
+} from '../protocol/ids.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
 import type { PresenceStatus } from '../protocol/presence.ts';
@@ -142,7 +150,7 @@ function* receiptsIn(content: JsonObject): IterableIterator<RemoteReceipt> {
       const { event_ids: eventIds, data } = receipt;
       const [eventId] = isJsonArray(eventIds) ? eventIds : [];
       const threadId = isJsonObject(data) ? data['thread_id'] : undefined;
-      if (typeof eventId !== 'string') continue;
+      if (typeof eventId !== 'string' || !isEventId(eventId)) continue;
       yield { roomId, userId, eventId, threadId: typeof threadId === 'string' ? threadId : undefined };
     }
   }

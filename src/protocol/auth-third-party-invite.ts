@@ -42,6 +42,25 @@ export function checkThirdPartyInvite({ event, state }: AuthContext, target: str
   return checkSignatures(signed, invite.content);
 }
 
+export interface InviteKey {
+  readonly publicKey: string;
+  /** Where to ask whether it is still good; undefined for one that always is. */
+  readonly validityUrl: string | undefined;
+}
+
+/** Those keys of the invite that signed. */
+export function listSigningKeys(signed: JsonObject, invite: JsonObject): readonly InviteKey[] {
+  const publicKeys = invite['public_keys'];
+  const signatures = listSignatures(signed);
+  const budget = { left: MAX_VERIFICATIONS };
+  return [invite, ...(isJsonArray(publicKeys) ? publicKeys : [])].flatMap((entry) => {
+    const publicKey = entryOf(entry, 'public_key');
+    const url = entryOf(entry, 'key_validity_url');
+    if (typeof publicKey !== 'string' || !isSignedBy(signed, signatures, publicKey, budget)) return [];
+    return [{ publicKey, validityUrl: typeof url === 'string' ? url : undefined }];
+  });
+}
+
 function checkSignatures(signed: JsonObject, invite: JsonObject): Decision {
   const signatures = listSignatures(signed);
   const budget = { left: MAX_VERIFICATIONS };

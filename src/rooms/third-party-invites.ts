@@ -11,6 +11,7 @@ import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { type FederationClient, federationPath } from '../federation/client.ts';
 import { FederationError } from '../federation/federation-error.ts';
+import type { OpenLocation } from '../federation/location-client.ts';
 import { forEachLimited } from '../lib/limited-concurrency.ts';
 import type { Logger } from '../lib/logger.ts';
 import { MatrixError } from '../protocol/errors.ts';
@@ -21,6 +22,7 @@ import { loadAccountByLocalpart } from '../storage/accounts.ts';
 import type { Database } from '../storage/database.ts';
 import type { InviteElsewhere } from './invite-elsewhere.ts';
 import type { LoadResidentRoom } from './resident-room.ts';
+import { createKeyValidity, type RequireValidKey } from './third-party-keys.ts';
 
 export interface ThirdPartyInvitesOptions {
   readonly engine: Pick<RoomEngine, 'send' | 'loadSnapshot'>;
@@ -30,6 +32,7 @@ export interface ThirdPartyInvitesOptions {
   readonly inviteElsewhere: Pick<InviteElsewhere, 'invite'>;
   readonly serverName: ServerName;
   readonly logger: Logger;
+  readonly openLocation: OpenLocation;
 }
 
 /** An invite by address, and whose address it is. */
@@ -55,6 +58,7 @@ const DEADLINE_MS = 15_000;
 
 export function createThirdPartyInvites(options: ThirdPartyInvitesOptions): ThirdPartyInvites {
   const { database, serverName, logger } = options;
+  const requireValidKey = createKeyValidity(options.openLocation);
   return {
     async exchange(origin, invite) {
       if (serverNameOf(invite.invitee) !== origin)
@@ -63,7 +67,9 @@ export function createThirdPartyInvites(options: ThirdPartyInvitesOptions): Thir
         throw new MatrixError('M_FORBIDDEN', 'Whoever invited is not of this server');
       }
       const snapshot = await options.loadResidentRoom(invite.roomId, origin);
-      await options.inviteElsewhere.invite(snapshot, toTemplate(snapshot, invite));
+      const template = toTemplate(snapshot, invite);
+      await requireValid(requireValidKey, snapshot, invite);
+      await options.inviteElsewhere.invite(snapshot, template);
     },
     async onBind(userId, invites) {
       const account =
@@ -73,7 +79,9 @@ export function createThirdPartyInvites(options: ThirdPartyInvitesOptions): Thir
       const own = invites.filter(({ invitee }) => invitee === userId);
       await forEachLimited(own, ASKED_AT_ONCE, async (invite) => {
         try {
-          await (serverNameOf(invite.sender) === serverName ? inviteHere(options, invite) : ask(options, invite));
+          await (serverNameOf(invite.sender) === serverName
+            ? inviteHere({ ...options, requireValidKey }, invite)
+            : ask(options, invite));
         } catch (cause) {
           if (!(cause instanceof MatrixError || cause instanceof FederationError)) throw cause;
           // One that is not right says nothing of the others.
@@ -84,7 +92,22 @@ export function createThirdPartyInvites(options: ThirdPartyInvitesOptions): Thir
   };
 }
 
-async function inviteHere({ engine }: ThirdPartyInvitesOptions, invite: ThirdPartyInvite): Promise<void> {
+async function requireValid(
+  requireValidKey: RequireValidKey,
+  snapshot: RoomSnapshot,
+  { signed }: ThirdPartyInvite,
+): Promise<void> {
+  const parts = readSigned(signed);
+  const content = snapshot.get('m.room.third_party_invite', String(parts['token']))?.content ?? {};
+  await requireValidKey(parts, content);
+}
+
+async function inviteHere(
+  { engine, requireValidKey }: ThirdPartyInvitesOptions & { readonly requireValidKey: RequireValidKey },
+  invite: ThirdPartyInvite,
+): Promise<void> {
+  const now = await engine.loadSnapshot(invite.roomId);
+  if (now !== undefined) await requireValid(requireValidKey, now, invite);
   await engine.send({
     roomId: invite.roomId,
     decide: (snapshot) => (snapshot.membershipOf(invite.invitee) === 'join' ? [] : [toTemplate(snapshot, invite)]),

@@ -202,10 +202,12 @@ test('A5: nothing of a room goes to a server that its access control list keeps 
   assert.ok(!typingTold.some((one) => at(one, 'content', 'room_id') === other));
 });
 
-test('a receipt that comes with its event is not lost', async () => {
+test('a receipt that comes with its event is not lost, nor for another that names no event', async () => {
+  await room.join('gina');
   await room.learn();
   const event = room.room.message(room.remote.user('eve'), 'read at once');
-  const receipt = { 'm.read': { [eve()]: { event_ids: [event.eventId], data: { ts: 1 } } } };
+  const read = (eventId: string): JsonObject => ({ event_ids: [eventId], data: { ts: 1 } });
+  const receipt = { 'm.read': { [room.remote.user('gina')]: read('$\0'), [eve()]: read(event.eventId) } };
   const body: JsonObject = {
     origin: peer.serverName,
     origin_server_ts: 1,

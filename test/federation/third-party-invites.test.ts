@@ -6,7 +6,13 @@ import { after, before, test } from 'node:test';
 import { secureRandom } from '../../src/lib/random.ts';
 import type { JsonObject } from '../../src/protocol/pdu.ts';
 import { createSigningKey, signJson } from '../../src/protocol/signing.ts';
-import { call, type ScriptedServer, type TestClient, type TestHomeserver } from '../support/federation.ts';
+import {
+  call,
+  type ScriptedServer,
+  startScriptedServer,
+  type TestClient,
+  type TestHomeserver,
+} from '../support/federation.ts';
 import { at, textAt } from '../support/json.ts';
 import { startPair } from '../support/pair.ts';
 import { askAs } from '../support/signed-requests.ts';
@@ -16,11 +22,15 @@ const identity = createSigningKey(secureRandom.bytes(32), '0');
 let here: TestHomeserver;
 let there: TestHomeserver;
 let peer: ScriptedServer;
+let identityServer: ScriptedServer;
 let alice: TestClient;
 let bob: TestClient;
 
 before(async () => {
-  ({ here, there, peer, alice, bob } = await startPair(stack));
+  const pair = await startPair(stack);
+  ({ here, there, peer, alice, bob } = pair);
+  identityServer = stack.use(await startScriptedServer(pair.authority));
+  identityServer.handle = (_request, response) => void response.writeHead(200).end('{"valid":true}');
 });
 
 after(() => stack.disposeAsync());
@@ -28,9 +38,14 @@ after(() => stack.disposeAsync());
 const TOKEN = 'token';
 
 /** A room of Alice's in which somebody is invited by address. */
-async function createRoom(): Promise<string> {
+async function createRoom(fields: JsonObject = {}): Promise<string> {
   const room = textAt(await alice.ok('POST', '/createRoom', {}), 'room_id');
-  const content = { display_name: 'b...@example.org', key_validity_url: 'x', public_key: identity.publicKey };
+  const content = {
+    display_name: 'b...@example.org',
+    key_validity_url: `https://${identityServer.serverName}/isvalid`,
+    public_key: identity.publicKey,
+    ...fields,
+  };
   await alice.ok('PUT', `/rooms/${encodeURIComponent(room)}/state/m.room.third_party_invite/${TOKEN}`, content);
   return room;
 }
@@ -64,6 +79,37 @@ test('a user whose address was invited is invited by the server of the inviter, 
   const other = await createRoom();
   assert.equal((await bind(here, other, carol)).status, 200);
   assert.equal(at(await member(other, carol.userId), 'membership'), 'invite');
+});
+
+test('the key of the identity server is asked for, and an invite by one that was revoked is not made', async () => {
+  const bound = async (fields?: JsonObject): Promise<unknown> => {
+    const room = await createRoom(fields);
+    identityServer.requests.length = 0;
+    await bind(there, room, bob);
+    return at(await member(room, bob.userId), 'membership');
+  };
+  assert.equal(await bound(), 'invite');
+  const asked = identityServer.requests.map(
+    (request) => new URL(request.slice('GET '.length), 'https://x').searchParams,
+  );
+  assert.deepEqual(
+    asked.map((query) => query.get('public_key')),
+    [identity.publicKey],
+  );
+  const { handle } = identityServer;
+  for (const text of ['{"valid":false}', '{}', '<html>']) {
+    identityServer.handle = (_request, response) => void response.writeHead(200).end(text);
+    assert.equal(await bound(), undefined, text);
+  }
+  identityServer.handle = handle;
+  const url = `https://${identityServer.serverName}/isvalid`;
+  for (const key_validity_url of ['x', url.replace('https', 'http'), 'https://10.0.0.1/']) {
+    assert.equal(await bound({ key_validity_url }), undefined, key_validity_url);
+  }
+  // A key that names no place to ask is good for ever.
+  const keys = { public_key: 'other', public_keys: [{ public_key: identity.publicKey }] };
+  assert.equal(await bound(keys), 'invite');
+  assert.deepEqual(identityServer.requests, []);
 });
 
 test('users who are not here are not bound', async () => {
