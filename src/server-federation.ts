@@ -4,6 +4,7 @@
  */
 
 import { type Backfiller, createBackfiller } from './engine/backfill.ts';
+import { createRoomCompleter } from './engine/complete-room.ts';
 import { createForkHealer } from './engine/heal-forks.ts';
 import { createRoomImporter, type RoomImporter } from './engine/import-room.ts';
 import { createReceiver, type Receiver } from './engine/receive-pdu.ts';
@@ -33,6 +34,7 @@ import { createRemoteReading, type RemoteReading } from './federation/remote-rea
 import { createPduVerifier, createRemoteRooms } from './federation/remote-rooms.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
 import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
+import { createRoomCompletion, type RoomCompletion } from './federation/room-completion.ts';
 import { createRoomServers } from './federation/room-servers.ts';
 import { createSender, type Sender, type SenderOptions } from './federation/sender.ts';
 import { createServerPolicy, type ServerPolicy } from './federation/server-policy.ts';
@@ -190,6 +192,7 @@ export interface FederationRooms extends AsyncDisposable {
   readonly reading: { readonly backfiller?: Backfiller; readonly remoteReading?: RemoteReading };
   readonly peers: PeerReader;
   readonly remoteJoins: RemoteJoins;
+  readonly completion: RoomCompletion;
   readonly residentJoins: ResidentJoins;
   readonly residentHandshakes: ResidentHandshakes;
   readonly elsewhere: Elsewhere;
@@ -200,6 +203,7 @@ export interface FederationRooms extends AsyncDisposable {
 export function createFederationRooms(options: FederationRoomsOptions): FederationRooms {
   const { database, engine, clock, logger, serverName } = options;
   const stack = new AsyncDisposableStack();
+  const stopping = new AbortController();
   const runner = stack.use(createResolutionRunner());
   const { eventNids, snapshotNids } = engine.writing;
   const shared = {
@@ -207,14 +211,14 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
     eventNids,
     resolver: createStateResolver({ database, snapshotNids, runner }),
     verifier: createPduVerifier(options.keyring),
-    remote: createRemoteRooms(options.client),
+    remote: createRemoteRooms({ ...options, stopping: stopping.signal }),
     receiving: new KeyedQueue<RoomId>(),
   };
   stack.defer(() => shared.receiving.idle());
-  const stopping = new AbortController();
   const receiver = createReceiver(shared);
   const importer = createRoomImporter(shared);
-  const remoteJoins = createRemoteJoins({ ...options, importer, receiver });
+  const completion = createRoomCompletion({ ...options, completer: createRoomCompleter(shared) });
+  const remoteJoins = createRemoteJoins({ ...options, importer, receiver, onPartial: completion.wake });
   const residence = { ...options, receiver, loadResidentRoom: createResidentRooms(options) };
   const elsewhere = createElsewhere({ ...shared, receiver, stopping: stopping.signal });
   const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
@@ -232,6 +236,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       edus: createEduPorts(options),
     }),
   );
+  stack.use(completion);
   // Stopped first: what came for a room that is being joined, or knocked on, waits for that.
   stack.use(remoteJoins);
   stack.defer(() => stopping.abort());
@@ -244,6 +249,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       : {},
     peers: createPeerReader({ database, engine }),
     remoteJoins,
+    completion,
     residentJoins: createResidentJoins(residence),
     residentHandshakes: createResidentHandshakes(residence),
     elsewhere,

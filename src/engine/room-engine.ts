@@ -9,6 +9,7 @@ import { createRoomId, type EventId, type RoomId, type ServerName } from '../pro
 import type { SigningKey } from '../protocol/signing.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import { listTimeline, loadEventsById, type TimelineEvent, type TimelineRange } from '../storage/events.ts';
+import { wholeRoomStream } from '../storage/partial-rooms.ts';
 import { type PduRow, pduStream } from '../storage/pdu-stream.ts';
 import { insertPendingRedaction } from '../storage/received-events.ts';
 import {
@@ -42,6 +43,7 @@ import type {
   StateEntries,
   StateEntriesWanted,
 } from './types.ts';
+import { createWholeRooms } from './whole-rooms.ts';
 
 export interface RoomEngineOptions {
   readonly database: Database;
@@ -69,14 +71,23 @@ export function createRoomEngine(options: RoomEngineOptions): WritableRoomEngine
     maxBytes: options.maxRoomBytes,
   });
   const writer = createWriter(options, registry);
-  const following = options.hub.follow((batch) => writer.onCommitted(batch));
+  const reader = createReader(options, registry);
+  const whole = createWholeRooms({ ...options, loadSnapshot: reader.loadSnapshot });
+  const following = options.hub.follow((batch) => {
+    writer.onCommitted(batch);
+    for (const { row } of batch.rowsOf(wholeRoomStream)) whole.wake(row.roomId);
+  });
   return {
-    ...createReader(options, registry),
+    ...reader,
+    loadWhole: whole.load,
     send: writer.send,
     createRoom: writer.createRoom,
     dropRoom: writer.dropRoom,
     writing: writer.writing,
-    [Symbol.dispose]: () => following[Symbol.dispose](),
+    [Symbol.dispose]() {
+      following[Symbol.dispose]();
+      whole[Symbol.dispose]();
+    },
   };
 }
 
@@ -236,7 +247,14 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
       return isGone ?? work(undefined);
     },
 
-    writing: { eventNids, snapshotNids, turn: inTurn, commit: commitUnit, found },
+    writing: {
+      eventNids,
+      snapshotNids,
+      turn: inTurn,
+      commit: commitUnit,
+      found,
+      reload: (actor) => forget(registry, actor),
+    },
 
     onCommitted(batch) {
       const changes = batch.rowsOf(stateChangeStream);
@@ -248,8 +266,15 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
         steps.sort((a, b) => a.position - b.position);
       }
       for (const step of steps) step.apply();
+      for (const { row } of batch.rowsOf(wholeRoomStream)) drop(row.roomId);
     },
   };
+
+  /** What it holds is not how it is now. */
+  function drop(roomId: RoomId): void {
+    const actor = registry.get(roomId);
+    if (actor !== undefined) registry.drop(actor);
+  }
 
   function onEvent(committed: Positioned<PduRow>): void {
     const { roomId } = committed.row.head;
@@ -280,7 +305,7 @@ async function forget(registry: RoomRegistry, actor: RoomActor): Promise<void> {
   if (again !== undefined) registry.drop(again);
 }
 
-type Reader = Omit<RoomEngine, 'send' | 'createRoom' | 'dropRoom'>;
+type Reader = Omit<RoomEngine, 'send' | 'createRoom' | 'dropRoom' | 'loadWhole'>;
 
 function createReader(options: RoomEngineOptions, registry: RoomRegistry): Reader {
   const { database } = options;

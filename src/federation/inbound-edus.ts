@@ -5,6 +5,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#edus
  */
 import type { RoomAcls } from '../engine/room-acls.ts';
+import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
@@ -148,6 +149,13 @@ function* receiptsIn(content: JsonObject): IterableIterator<RemoteReceipt> {
   }
 }
 
+/** Of a room that lacks members, anyone whose server is in it may be one. */
+function mayBeMember(snapshot: RoomSnapshot, userId: UserId): boolean {
+  const membership = snapshot.membershipOf(userId);
+  if (membership !== undefined) return membership === 'join';
+  return snapshot.parts.partial?.has(serverNameOf(userId)) === true;
+}
+
 async function maySpeak(
   { engine, isAllowed }: EduParts,
   origin: ServerName,
@@ -155,5 +163,5 @@ async function maySpeak(
 ): Promise<boolean> {
   if (serverNameOf(userId) !== origin) return false;
   const snapshot = await engine.loadSnapshot(roomId);
-  return snapshot?.membershipOf(userId) === 'join' && isAllowed(snapshot, origin);
+  return snapshot !== undefined && mayBeMember(snapshot, userId) && isAllowed(snapshot, origin);
 }

@@ -11,11 +11,6 @@ export interface RoomServers {
   of(snapshot: RoomSnapshot): ReadonlySet<ServerName>;
 }
 
-/** The servers of one room, worked out anew. */
-export function serversIn(snapshot: RoomSnapshot): ReadonlySet<ServerName> {
-  return new Set([...joinedMembers(snapshot)].map(serverNameOf));
-}
-
 interface Known {
   readonly members: PersistentMap<StateEntry>;
   /** How many joined members each server has. */
@@ -28,14 +23,18 @@ const MAX_COST = 200_000;
 
 export function createRoomServers(): RoomServers {
   const rooms = new Lru<RoomId, Known>({ maxCost: MAX_COST, costOf: ({ counts }) => 1 + counts.size });
+  const present = (snapshot: RoomSnapshot): ReadonlySet<ServerName> => {
+    const { members } = snapshot.parts;
+    const known = rooms.get(snapshot.roomId);
+    if (known?.members === members) return known.servers;
+    const next = known === undefined ? count(snapshot) : recount(known, members);
+    rooms.set(snapshot.roomId, next);
+    return next.servers;
+  };
   return {
     of(snapshot) {
-      const { members } = snapshot.parts;
-      const known = rooms.get(snapshot.roomId);
-      if (known?.members === members) return known.servers;
-      const next = known === undefined ? count(snapshot) : recount(known, members);
-      rooms.set(snapshot.roomId, next);
-      return next.servers;
+      const { partial } = snapshot.parts;
+      return partial === undefined ? present(snapshot) : present(snapshot).union(partial);
     },
   };
 }

@@ -4,10 +4,9 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#room-aliases
  */
-import type { RoomSnapshot } from '../engine/room-snapshot.ts';
+import { type RoomSnapshot, serversIn } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { RemoteAlias, RemoteDirectory } from '../federation/remote-directory.ts';
-import { serversIn } from '../federation/room-servers.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import {

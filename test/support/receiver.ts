@@ -31,6 +31,7 @@ export function createVerifier(keys: Keys): PduVerifier {
 export const nobody: RemoteRooms = {
   fetchMissingEvents: async () => [],
   fetchStateIds: () => Promise.reject(new Error('unreachable')),
+  fetchState: () => Promise.reject(new Error('unreachable')),
   fetchEvent: async () => undefined,
   fetchBackfill: async () => [],
 };
