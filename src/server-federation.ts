@@ -262,8 +262,7 @@ function createEduPorts({ typing, receipts, presenceParts, logger }: FederationR
   const { presence, sharedRooms } = presenceParts ?? {};
   return {
     setTyping: (roomId, userId, isTyping) => (isTyping ? typing.start(roomId, userId) : typing.stop(roomId, userId)),
-    moveReceipt: ({ roomId, userId, eventId, threadId }) =>
-      receipts.move(roomId, userId, [{ type: 'm.read', eventId, threadId }]),
+    moveReceipt: (receipt) => receipts.take(receipt),
     async setPresence(statuses) {
       await sharedRooms?.load(statuses.map(({ userId }) => userId));
       for (const { userId, ...status } of statuses) {

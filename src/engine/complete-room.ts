@@ -223,7 +223,6 @@ async function commitWhole(options: RoomCompleterOptions, turn: Turn, { replayed
         }),
       ]),
   });
-  await engine.writing.reload(turn.actor);
 }
 
 interface Differing {

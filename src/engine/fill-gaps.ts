@@ -20,6 +20,8 @@ import type { StateResolver } from './state-resolver.ts';
 /** How often the sender is asked for what lies before, and for how much at once. */
 const MAX_ROUNDS = 4;
 const MISSING_EVENTS_LIMIT = 50;
+/** Servers give twenty or more at once: who gives fewer has no more to give. */
+const FULL_ANSWER = 10;
 /** Servers asked for the same thing. */
 const MAX_SERVERS = 3;
 /** Gaps of one call whose state is fetched. */
@@ -110,6 +112,7 @@ async function fetchAncestors(
     await loadIntoBatch(options.database, batch, wanted);
     await fetchAuthEvents(options, work, wanted);
     for (const one of wanted) if (!isInGraph(batch.known.get(one.event.eventId))) ancestors.set(one.event.eventId, one);
+    if (wanted.length < FULL_ANSWER) break;
   }
   return [...ancestors.values()];
 }

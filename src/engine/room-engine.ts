@@ -253,7 +253,6 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
       turn: inTurn,
       commit: commitUnit,
       found,
-      reload: (actor) => forget(registry, actor),
     },
 
     onCommitted(batch) {
@@ -266,15 +265,10 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
         steps.sort((a, b) => a.position - b.position);
       }
       for (const step of steps) step.apply();
-      for (const { row } of batch.rowsOf(wholeRoomStream)) drop(row.roomId);
+      // What is in memory is not how they are now.
+      for (const { row } of batch.rowsOf(wholeRoomStream)) registry.renew(row.roomId);
     },
   };
-
-  /** What it holds is not how it is now. */
-  function drop(roomId: RoomId): void {
-    const actor = registry.get(roomId);
-    if (actor !== undefined) registry.drop(actor);
-  }
 
   function onEvent(committed: Positioned<PduRow>): void {
     const { roomId } = committed.row.head;

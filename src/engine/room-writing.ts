@@ -14,8 +14,6 @@ export interface RoomWriting {
   turn<T>(roomId: RoomId, work: (turn: Turn) => Promise<T>): Promise<T | undefined>;
   /** Behind all that the room has queued before; resolves after COMMIT. */
   commit(actor: RoomActor, unit: Omit<CommitUnit, 'chain'>): Promise<unknown>;
-  /** Whoever uses the room next reads it from the database. */
-  reload(actor: RoomActor): Promise<void>;
   /** Takes in a room that its first commit will bring into the database. */
   found(actor: RoomActor, commit: () => Promise<unknown>): Promise<void>;
 }

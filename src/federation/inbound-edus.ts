@@ -19,6 +19,8 @@ export interface RemoteReceipt {
   readonly userId: UserId;
   readonly eventId: string;
   readonly threadId: string | undefined;
+  /** Unix milliseconds. */
+  readonly ts: number;
 }
 
 /** Who takes in what; a `MatrixError` of theirs means that the EDU was not right. */
@@ -92,7 +94,7 @@ async function takeTyping(parts: EduParts, origin: ServerName, content: JsonObje
 }
 
 async function takeReceipts(parts: EduParts, origin: ServerName, content: JsonObject): Promise<void> {
-  const receipts = [...receiptsIn(content)].slice(0, MAX_RECEIPTS);
+  const receipts = [...receiptsIn(content, parts.clock.now())].slice(0, MAX_RECEIPTS);
   let retries = 0;
   for (const receipt of receipts) {
     if (!(await maySpeak(parts, origin, receipt))) continue;
@@ -131,8 +133,8 @@ function readStatus(value: JsonObject, now: number): RemotePresence | undefined 
   };
 }
 
-/** `{ room: { "m.read": { user: { event_ids: [id], data: { thread_id } } } } }` */
-function* receiptsIn(content: JsonObject): IterableIterator<RemoteReceipt> {
+/** `{ room: { "m.read": { user: { event_ids: [id], data: { ts, thread_id } } } } }` */
+function* receiptsIn(content: JsonObject, now: number): IterableIterator<RemoteReceipt> {
   for (const [room, byType] of Object.entries(content)) {
     const roomId = parseRoomId(room);
     const read = isJsonObject(byType) ? byType['m.read'] : undefined;
@@ -142,9 +144,16 @@ function* receiptsIn(content: JsonObject): IterableIterator<RemoteReceipt> {
       if (userId === undefined || !isJsonObject(receipt)) continue;
       const { event_ids: eventIds, data } = receipt;
       const [eventId] = isJsonArray(eventIds) ? eventIds : [];
-      const threadId = isJsonObject(data) ? data['thread_id'] : undefined;
+      const { thread_id: threadId, ts } = isJsonObject(data) ? data : {};
       if (typeof eventId !== 'string') continue;
-      yield { roomId, userId, eventId, threadId: typeof threadId === 'string' ? threadId : undefined };
+      const isPast = typeof ts === 'number' && Number.isSafeInteger(ts) && ts >= 0 && ts <= now;
+      yield {
+        roomId,
+        userId,
+        eventId,
+        threadId: typeof threadId === 'string' ? threadId : undefined,
+        ts: isPast ? ts : now,
+      };
     }
   }
 }
