@@ -59,12 +59,12 @@ export function createRoomRegistry({ loadStarts, maxBytes }: RoomRegistryOptions
     if (bytes > maxBytes) evict();
   }
 
-  /** Drops idle rooms until what is left fits; a room with uncommitted events stays. */
+  /** Drops idle rooms until what is left fits; a room with uncommitted events stays, and one in a turn. */
   function evict(): void {
     remeasure();
     for (const { actor } of [...actors.values()]) {
       if (bytes <= maxBytes * EVICT_TO) return;
-      if (!actor.isBusy) drop(actor);
+      if (!actor.isBusy && !actor.isInTurn) drop(actor);
     }
   }
 

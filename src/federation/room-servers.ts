@@ -9,6 +9,8 @@ import { type RoomId, type ServerName, serverNameOf, type UserId } from '../prot
 
 export interface RoomServers {
   of(snapshot: RoomSnapshot): ReadonlySet<ServerName>;
+  /** Without those that are only said to be in it, while members are missing. */
+  withMembers(snapshot: RoomSnapshot): ReadonlySet<ServerName>;
 }
 
 interface Known {
@@ -23,7 +25,7 @@ const MAX_COST = 200_000;
 
 export function createRoomServers(): RoomServers {
   const rooms = new Lru<RoomId, Known>({ maxCost: MAX_COST, costOf: ({ counts }) => 1 + counts.size });
-  const present = (snapshot: RoomSnapshot): ReadonlySet<ServerName> => {
+  const withMembers = (snapshot: RoomSnapshot): ReadonlySet<ServerName> => {
     const { members } = snapshot.parts;
     const known = rooms.get(snapshot.roomId);
     if (known?.members === members) return known.servers;
@@ -34,8 +36,9 @@ export function createRoomServers(): RoomServers {
   return {
     of(snapshot) {
       const { partial } = snapshot.parts;
-      return partial === undefined ? present(snapshot) : present(snapshot).union(partial);
+      return partial === undefined ? withMembers(snapshot) : withMembers(snapshot).union(partial);
     },
+    withMembers,
   };
 }
 

@@ -132,8 +132,8 @@ export function createAliases(options: AliasesOptions): Aliases {
       requireNotSuspended(actor);
       const snapshot = await engine.loadSnapshot(roomId);
       if (snapshot === undefined) throw unknownRoom();
-      const mayPublish =
-        maySetAliases(snapshot, actor.userId) || (!isPublished && (await options.isAdmin(actor.userId)));
+      // The directory is the server's.
+      const mayPublish = maySetAliases(snapshot, actor.userId) || (await options.isAdmin(actor.userId));
       if (!mayPublish) throw new MatrixError('M_FORBIDDEN', 'You may not change whether this room is published');
       await setPublished(database, roomId, isPublished);
     },

@@ -109,6 +109,7 @@ export async function insertMissingMembers(
       insert into current_state (room_id, type, state_key, event_nid)
       select ${roomId}, 'm.room.member', * from unnest(
         ${textArray(members.map(({ stateKey }) => stateKey))}::text[], ${nids}::bigint[])
+      where exists (select from rooms where room_id = ${roomId})
       on conflict (room_id, type, state_key) do nothing`),
     tx.query(sql`
       insert into memberships (room_id, user_id, membership, sender, event_nid, position)
@@ -117,6 +118,7 @@ export async function insertMissingMembers(
         ${textArray(members.map(({ membership }) => membership))}::text[],
         ${textArray(members.map(({ sender }) => sender))}::text[], ${nids}::bigint[]
       ) as member (user_id, membership, sender, nid)
+      where exists (select from rooms where room_id = ${roomId})
       on conflict (room_id, user_id) do nothing`),
   ]);
 }
