@@ -11,10 +11,12 @@ import { encodeCanonicalJson } from '../protocol/canonical-json.ts';
 import { type EventId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import { loadEventsByNid, redactEvent } from '../storage/events.ts';
 import {
+  deleteLeftMembers,
   deleteRefused,
   type GraphNode,
   insertMissingMembers,
   listEventsSince,
+  listMemberNids,
   loadPartialRoom,
   type PartialRoom,
   updateRejudged,
@@ -172,16 +174,17 @@ interface Heads {
 
 /** Beforehand, so that a large room does not hold up the commits of others. */
 async function insertMembers(options: RoomCompleterOptions, head: RoomSnapshot, base: RoomSnapshot): Promise<void> {
+  const { database } = options;
+  const { roomId } = head;
   const silent = [...base.members()].filter((entry) => isSilent(options, { head, base }, entry));
-  const knownNids = [...head.members()].map(({ nid }) => nid);
-  const kept = silent.map(({ nid }) => nid);
-  for (let from = 0; from < Math.max(1, silent.length); from += ROWS_PER_INSERT) {
+  const known = new Set([...head.members(), ...silent].map(({ nid }) => nid));
+  const left = (await listMemberNids(database, roomId)).filter((nid) => !known.has(nid));
+  await deleteLeftMembers(database, roomId, left);
+  for (let from = 0; from < silent.length; from += ROWS_PER_INSERT) {
     const members = silent.slice(from, from + ROWS_PER_INSERT).map(({ nid, stateKey, sender, content }) => {
       return { nid, stateKey, sender, membership: membershipIn(content) ?? 'leave' };
     });
-    await options.database.transaction((tx) =>
-      insertMissingMembers(tx, head.roomId, { members, knownNids: [...knownNids, ...kept] }),
-    );
+    await database.transaction((tx) => insertMissingMembers(tx, roomId, members));
   }
 }
 
@@ -207,6 +210,7 @@ async function commitWhole(options: RoomCompleterOptions, turn: Turn, { replayed
     ...changes.map((change) => toStateChangeFact(head.roomId, change)),
     { table: wholeRoomStream, row: { roomId: head.roomId } } as Fact,
   ];
+  const baseNids = new Set([...base.members()].map(({ nid }) => nid));
   const enteredNids = entered.map(({ known }) => known.nid);
   await engine.writing.commit(turn.actor, {
     facts,
@@ -218,8 +222,7 @@ async function commitWhole(options: RoomCompleterOptions, turn: Turn, { replayed
           roomId: head.roomId,
           forwardExtremities: extremities.map(({ nid }) => nid),
           stateSnapshot: stateNid,
-          baseNids: [...base.state()].map(({ nid }) => nid),
-          currentNids: [...current.state()].map(({ nid }) => nid),
+          introducedNids: [...head.members()].map(({ nid }) => nid).filter((nid) => baseNids.has(nid)),
         }),
       ]),
   });

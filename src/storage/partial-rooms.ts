@@ -85,36 +85,46 @@ export async function listEventsSince(
   }));
 }
 
-/**
- * The room's members as they were before anything came, beside those that are known: nothing of the room depends on them
- * until it is whole. What an earlier attempt left and is not among them goes.
- */
+/** The events that the room's members are known by, whether or not the room in memory has them. */
+export async function listMemberNids(tx: Transaction, roomId: RoomId): Promise<readonly number[]> {
+  const rows = await tx.query(sql<{ event_nid: number }>`
+    select event_nid from current_state where room_id = ${roomId} and type = 'm.room.member'`);
+  return rows.map((row) => row.event_nid);
+}
+
+/** Removes what an earlier attempt left of members that there are none of. */
+export async function deleteLeftMembers(tx: Transaction, roomId: RoomId, nids: readonly number[]): Promise<void> {
+  if (nids.length === 0) return;
+  await Promise.all([
+    tx.query(sql`
+      delete from current_state using events e
+      where current_state.room_id = ${roomId} and e.event_nid = current_state.event_nid and e.position is null
+        and e.event_nid = any(${bigintArray(nids)}::bigint[])`),
+    tx.query(sql`
+      delete from memberships using events e
+      where memberships.room_id = ${roomId} and memberships.position = 0 and e.event_nid = memberships.event_nid
+        and e.position is null and e.event_nid = any(${bigintArray(nids)}::bigint[])`),
+  ]);
+}
+
+/** Members as they were before anything came: nothing of the room depends on them until it is whole. */
 export async function insertMissingMembers(
   tx: Transaction,
   roomId: RoomId,
-  { members, knownNids }: { readonly members: readonly MissingMember[]; readonly knownNids: readonly number[] },
+  members: readonly MissingMember[],
 ): Promise<void> {
   const nids = bigintArray(members.map(({ nid }) => nid));
-  const kept = bigintArray([...knownNids, ...members.map(({ nid }) => nid)]);
-  await tx.query(sql`
-    delete from current_state c using events e
-    where c.room_id = ${roomId} and c.type = 'm.room.member' and e.event_nid = c.event_nid and e.position is null
-      and c.event_nid not in (select unnest(${kept}::bigint[]))`);
-  await tx.query(sql`
-    delete from memberships m using events e
-    where m.room_id = ${roomId} and m.position = 0 and e.event_nid = m.event_nid and e.position is null
-      and m.event_nid not in (select unnest(${kept}::bigint[]))`);
+  const userIds = textArray(members.map(({ stateKey }) => stateKey));
   await Promise.all([
     tx.query(sql`
       insert into current_state (room_id, type, state_key, event_nid)
-      select ${roomId}, 'm.room.member', * from unnest(
-        ${textArray(members.map(({ stateKey }) => stateKey))}::text[], ${nids}::bigint[])
+      select ${roomId}, 'm.room.member', * from unnest(${userIds}::text[], ${nids}::bigint[])
       where exists (select from rooms where room_id = ${roomId})
       on conflict (room_id, type, state_key) do nothing`),
     tx.query(sql`
       insert into memberships (room_id, user_id, membership, sender, event_nid, position)
       select ${roomId}, user_id, membership, sender, nid, 0 from unnest(
-        ${textArray(members.map(({ stateKey }) => stateKey))}::text[],
+        ${userIds}::text[],
         ${textArray(members.map(({ membership }) => membership))}::text[],
         ${textArray(members.map(({ sender }) => sender))}::text[], ${nids}::bigint[]
       ) as member (user_id, membership, sender, nid)
@@ -169,15 +179,10 @@ export interface WholeHead {
   readonly roomId: RoomId;
   readonly forwardExtremities: readonly number[];
   readonly stateSnapshot: number;
-  /** All of the state that the room had before anything came, and all that it has now. */
-  readonly baseNids: readonly number[];
-  readonly currentNids: readonly number[];
+  /** The members of whom it was said when they were first heard of: they were there all the time. */
+  readonly introducedNids: readonly number[];
 }
 
-/**
- * Sets the room's head, and removes what an earlier attempt left of members that there are none of, and what was said of
- * members when they were first heard of: they were there all the time.
- */
 export async function updateWholeHead(tx: Transaction, head: WholeHead): Promise<void> {
   const { roomId } = head;
   await Promise.all([
@@ -186,17 +191,9 @@ export async function updateWholeHead(tx: Transaction, head: WholeHead): Promise
         state_snapshot = ${head.stateSnapshot}
       where room_id = ${roomId}`),
     tx.query(sql`
-      delete from memberships m using current_state c
-      where c.room_id = ${roomId} and m.room_id = c.room_id and m.event_nid = c.event_nid and m.position = 0
-        and c.event_nid not in (select unnest(${bigintArray(head.currentNids)}::bigint[]))`),
-    tx.query(sql`
-      delete from current_state
-      where room_id = ${roomId}
-        and event_nid not in (select unnest(${bigintArray(head.currentNids)}::bigint[]))`),
-    tx.query(sql`
       delete from state_changes
       where room_id = ${roomId} and type = 'm.room.member' and replaces_nid is null
-        and event_nid in (select unnest(${bigintArray(head.baseNids)}::bigint[]))`),
+        and event_nid = any(${bigintArray(head.introducedNids)}::bigint[])`),
   ]);
 }
 
