@@ -1,10 +1,11 @@
 /**
- * Joining a large room of another server that answers at once: what our side of a join costs.
+ * Joining a large room of another server that answers at once: what our side of a join costs, with all members in the answer
+ * and without.
  *
  *   node bench/remote-join.ts [--members 2000,10000] [--scratch DIR]
  *
- * Prints seconds until the join was answered, the longest time for which the event loop stood still, memory, and the floor:
- * how long the signatures alone take, checked as the server checks them.
+ * Prints seconds until the join was answered and until all members were here, the longest time for which the event loop
+ * stood still, memory, and the floor: how long the signatures alone take, checked as the server checks them.
  */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -62,18 +63,36 @@ const api = createApi(http, {});
 const account = await api.register('alice');
 const rows: string[][] = [];
 for (const members of options.members.split(',').map(Number)) {
-  await using resident = await startScriptedResident(authority);
-  rows.push([String(members), ...(await measure(account, resident, members))]);
+  for (const omitsMembers of [false, true]) {
+    await using resident = await startScriptedResident(authority);
+    const measured = await measure(account, resident, { members, omitsMembers });
+    rows.push([String(members), omitsMembers ? 'later' : 'at once', ...measured]);
+  }
 }
-console.log(formatTable(['members', 'join s', 'signatures s', 'longest stall ms', 'RSS MB', 'peak MB'], rows));
+const columns = ['members', 'given', 'usable s', 'whole s', 'signatures s', 'longest stall ms', 'RSS MB', 'peak MB'];
+console.log(formatTable(columns, rows));
 
-async function measure(user: Account, resident: ScriptedResident, members: number): Promise<readonly string[]> {
+interface Wanted {
+  readonly members: number;
+  readonly omitsMembers: boolean;
+}
+
+async function measure(
+  user: Account,
+  resident: ScriptedResident,
+  { members, omitsMembers }: Wanted,
+): Promise<readonly string[]> {
   const { room, server: peer } = resident;
   const state = [...room.stateAfter(room.newest).values()].map(({ pdu }) => pdu);
   const all = [...state, ...createMembers(resident, members)];
   const floor = await measureSignatures(resident, all);
-  const text = JSON.stringify({ auth_chain: state, state: all });
+  const given = omitsMembers ? state.filter(({ type }) => type !== 'm.room.member') : all;
+  const omitted = omitsMembers ? { members_omitted: true, servers_in_room: [peer.serverName] } : {};
+  const text = JSON.stringify({ auth_chain: state, state: given, ...omitted });
   resident.answer = () => text;
+  const idsOf = (pdus: readonly Pdu[]): readonly string[] => pdus.map((pdu) => createEvent(pdu, room.version).eventId);
+  const ids = { pdu_ids: idsOf(all), auth_chain_ids: idsOf(state) };
+  resident.giveState = (answer) => (answer['pdu_ids'] === undefined ? { pdus: all, auth_chain: state } : ids);
   await server.stop();
   await server.start();
   const stalls = watchStalls(`http://127.0.0.1:${metricsPort}/metrics`);
@@ -83,10 +102,16 @@ async function measure(user: Account, resident: ScriptedResident, members: numbe
   const answer = await fetch(`${server.url}${path}`, { method: 'POST', headers, body: '{}' });
   if (answer.status !== 200) throw new Error(`the join was answered with ${answer.status}: ${await answer.text()}`);
   const seconds = (performance.now() - start) / 1000;
+  const found = await fetch(`${server.url}/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/members`, {
+    headers,
+  });
+  if (found.status !== 200) throw new Error(`the members were answered with ${found.status}: ${await found.text()}`);
+  const whole = (performance.now() - start) / 1000;
   const longest = await stalls.end();
   const { serverBytes, serverPeakBytes } = createMeter([server.pid ?? 0]).readMemory();
   return [
     formatFigure(seconds),
+    formatFigure(whole),
     formatFigure(floor),
     formatFigure(longest),
     formatMegabytes(serverBytes),

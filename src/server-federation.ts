@@ -4,6 +4,7 @@
  */
 
 import { type Backfiller, createBackfiller } from './engine/backfill.ts';
+import { createRoomCompleter } from './engine/complete-room.ts';
 import { createForkHealer } from './engine/heal-forks.ts';
 import { createRoomImporter, type RoomImporter } from './engine/import-room.ts';
 import { createPolicing } from './engine/policing.ts';
@@ -36,6 +37,7 @@ import { createRemoteReading, type RemoteReading } from './federation/remote-rea
 import { createPduVerifier, createRemoteRooms } from './federation/remote-rooms.ts';
 import { createRequestAuth, type RequestAuth } from './federation/request-auth.ts';
 import { createResolver, type Resolver, type ResolveSrv } from './federation/resolver.ts';
+import { createRoomCompletion, type RoomCompletion } from './federation/room-completion.ts';
 import { createRoomServers } from './federation/room-servers.ts';
 import { createSender, type Sender, type SenderOptions } from './federation/sender.ts';
 import { createServerPolicy, type ServerPolicy } from './federation/server-policy.ts';
@@ -200,6 +202,7 @@ export interface FederationRooms extends AsyncDisposable {
   readonly reading: { readonly backfiller?: Backfiller; readonly remoteReading?: RemoteReading };
   readonly peers: PeerReader;
   readonly remoteJoins: RemoteJoins;
+  readonly completion: RoomCompletion;
   readonly residentJoins: ResidentJoins;
   readonly residentHandshakes: ResidentHandshakes;
   readonly elsewhere: Elsewhere;
@@ -210,16 +213,16 @@ export interface FederationRooms extends AsyncDisposable {
 export function createFederationRooms(options: FederationRoomsOptions): FederationRooms {
   const { database, engine, clock, logger, serverName } = options;
   const stack = new AsyncDisposableStack();
+  const stopping = new AbortController();
   const runner = stack.use(createResolutionRunner());
   const { eventNids, snapshotNids } = engine.writing;
-  const stopping = new AbortController();
   const signer = createPolicySigner({ ...options, stopping: stopping.signal });
   const shared = {
     ...options,
     eventNids,
     resolver: createStateResolver({ database, snapshotNids, runner }),
     verifier: createPduVerifier(options.keyring),
-    remote: createRemoteRooms(options.client),
+    remote: createRemoteRooms({ ...options, stopping: stopping.signal }),
     policing: createPolicing({ serverName, signer }),
     receiving: new KeyedQueue<RoomId>(),
   };
@@ -227,7 +230,8 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   const receiver = createReceiver(shared);
   const policed = createPolicedEngine(shared);
   const importer = createRoomImporter(shared);
-  const remoteJoins = createRemoteJoins({ ...options, importer, receiver });
+  const completion = createRoomCompletion({ ...options, completer: createRoomCompleter(shared) });
+  const remoteJoins = createRemoteJoins({ ...options, importer, receiver, onPartial: completion.wake });
   const residence = { ...options, receiver, loadResidentRoom: createResidentRooms(options) };
   const elsewhere = createElsewhere({ ...shared, receiver, stopping: stopping.signal });
   const onFailed = (cause: unknown): void => logger.warn({ cause }, 'the forks of a room could not be joined');
@@ -245,6 +249,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       edus: createEduPorts(options),
     }),
   );
+  stack.use(completion);
   // Stopped first: what came for a room that is being joined, or knocked on, waits for that.
   stack.use(remoteJoins);
   stack.defer(() => stopping.abort());
@@ -258,6 +263,7 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
       : {},
     peers: createPeerReader({ database, engine }),
     remoteJoins,
+    completion,
     residentJoins: createResidentJoins(residence),
     residentHandshakes: createResidentHandshakes(residence),
     elsewhere,
@@ -274,8 +280,7 @@ function createEduPorts({ typing, receipts, presenceParts, logger }: FederationR
   const { presence, sharedRooms } = presenceParts ?? {};
   return {
     setTyping: (roomId, userId, isTyping) => (isTyping ? typing.start(roomId, userId) : typing.stop(roomId, userId)),
-    moveReceipt: ({ roomId, userId, eventId, threadId }) =>
-      receipts.move(roomId, userId, [{ type: 'm.read', eventId, threadId }]),
+    moveReceipt: (receipt) => receipts.take(receipt),
     async setPresence(statuses) {
       await sharedRooms?.load(statuses.map(({ userId }) => userId));
       for (const { userId, ...status } of statuses) {

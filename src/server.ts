@@ -359,6 +359,7 @@ export async function startServer({ config, configPath, logger }: ServerOptions)
   if (config.metrics.enabled) stack.use(await listenForMetrics(metrics, config.metrics));
   await http.listen();
   await federationRooms.inbound.start();
+  await federationRooms.completion.start();
   media.cleaner.start();
   stack.defer(() => http.close());
   const registrationToken = await accounts.registration.createBootstrapToken();

@@ -15,6 +15,7 @@ import type { Policing } from './policing.ts';
 import type { ReceivedBatch } from './received-batch.ts';
 import { appliedRedaction } from './redactions.ts';
 import type { Turn } from './room-actor.ts';
+import type { StateEntry } from './room-snapshot.ts';
 import type { RoomWriting } from './room-writing.ts';
 import type { StateResolver } from './state-resolver.ts';
 
@@ -56,11 +57,16 @@ export interface StateBefore {
   readonly view: StateView;
   /** The event follows every forward extremity. */
   readonly isAtHead: boolean;
+  /** Members of a partial room that only the event's auth events tell of; part of this state. */
+  readonly cited: readonly StateEntry[];
 }
 
 /** What a decision about an accepted event leaves to be written. */
 export interface AcceptedEvent {
   readonly row: PduRow;
+  /** Written before the event. */
+  readonly introduced?: readonly Fact[];
+  /** Written behind it. */
   readonly changes: readonly Fact[];
 }
 

@@ -84,7 +84,7 @@ export interface EventInGap {
 
 export interface BackfillerOptions {
   readonly database: Database;
-  readonly engine: Pick<RoomEngine, 'loadSnapshot'>;
+  readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadWhole'>;
   readonly eventNids: NidSource;
   readonly resolver: StateResolver;
   readonly verifier: PduVerifier;
@@ -97,9 +97,14 @@ export interface BackfillerOptions {
 
 export function createBackfiller(options: BackfillerOptions): Backfiller {
   const parts = { ...options, gaps: createGapFiller(options) };
+  // The state in the past of a room that lacks members would be fetched twice.
+  const whenWhole = async <T>(roomId: RoomId, work: () => Promise<T>): Promise<T> => {
+    await options.engine.loadWhole(roomId);
+    return options.receiving.run(roomId, work);
+  };
   return {
-    backfill: (roomId, gap) => options.receiving.run(roomId, () => backfillAlone(parts, roomId, gap)),
-    takeEvent: (roomId, wanted) => options.receiving.run(roomId, () => takeEventAlone(parts, roomId, wanted)),
+    backfill: (roomId, gap) => whenWhole(roomId, () => backfillAlone(parts, roomId, gap)),
+    takeEvent: (roomId, wanted) => whenWhole(roomId, () => takeEventAlone(parts, roomId, wanted)),
   };
 }
 

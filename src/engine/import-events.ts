@@ -13,7 +13,7 @@ import { admitPdus, admitted } from './admit-pdus.ts';
 import { judgeByAuthEvents } from './judge-received.ts';
 import type { OutlierParts } from './outliers.ts';
 import type { ReceivedEvent, ReceivingRoom } from './parse-received.ts';
-import type { PduVerifier } from './ports.ts';
+import type { PduSource, PduVerifier } from './ports.ts';
 
 /** Bounds a statement, a round of signature checks, and what is in memory at once. */
 const BATCH_SIZE = 500;
@@ -31,8 +31,6 @@ export interface ImportedEvent {
   readonly type: string;
   readonly stateKey: string | undefined;
 }
-
-export type PduSource = Iterable<JsonValue> | AsyncIterable<JsonValue>;
 
 /** Admits and stores the events; of those that were here before nothing changes. */
 export async function storeUnjudged(

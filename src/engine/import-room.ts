@@ -11,7 +11,6 @@
  */
 import type { Clock } from '../lib/clock.ts';
 import type { KeyedQueue } from '../lib/keyed-queue.ts';
-import { PersistentMap } from '../lib/persistent-map.ts';
 import { checkAuth } from '../protocol/auth-rules.ts';
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
 import type { JsonValue, StateEvent } from '../protocol/pdu.ts';
@@ -24,19 +23,29 @@ import {
   deleteUnfinishedImport,
   type ImportedState,
   insertImportedState,
-  insertPartialRoom,
   loadNids,
 } from '../storage/imported-rooms.ts';
-import { deleteOutliers, insertBackwardExtremities, loadKnownEvents } from '../storage/received-events.ts';
+import { insertPartialRoom } from '../storage/partial-rooms.ts';
+import {
+  deleteOutliers,
+  insertBackwardExtremities,
+  type KnownEvent,
+  loadKnownEvents,
+} from '../storage/received-events.ts';
 import { insertRoom, isKnownRoom } from '../storage/rooms.ts';
-import { loadStateByNid } from '../storage/state.ts';
 import type { Fact } from '../streams/committer.ts';
 import { admitPdus, admitted } from './admit-pdus.ts';
-import { type ImportedEvent, type ImportParts, judgeImported, type PduSource, storeUnjudged } from './import-events.ts';
+import { citedMembers } from './cited-members.ts';
+import { type ImportedEvent, type ImportParts, judgeImported, storeUnjudged } from './import-events.ts';
 import { judgeByAuthEvents } from './judge-received.ts';
+import { loadEntries } from './load-state.ts';
 import { createLocalMembers } from './local-members.ts';
 import type { ReceivedEvent } from './parse-received.ts';
 import { afterGap, type PlacedEvent, placeEvent } from './place-event.ts';
+import { placeReceived } from './place-received.ts';
+import type { Policing } from './policing.ts';
+import type { PduSource } from './ports.ts';
+import { createBatch, isInGraph, loadIntoBatch } from './received-batch.ts';
 import { RoomActor, type Turn } from './room-actor.ts';
 import { loadChain } from './room-loader.ts';
 import { emptySnapshot, membershipIn, RoomSnapshot, type StateEntry } from './room-snapshot.ts';
@@ -46,8 +55,6 @@ import type { RoomEngine } from './types.ts';
 
 /** Bounds one statement. */
 const STATE_PER_INSERT = 2_000;
-/** Events whose JSON is parsed in one go. */
-const STATE_PER_READ = 500;
 
 export interface ImportRequest {
   readonly roomId: RoomId;
@@ -57,8 +64,8 @@ export interface ImportRequest {
   readonly joinEvent: JsonValue;
   /** The server that gave all this. */
   readonly via: ServerName;
-  /** Whether the state lacks members, which are to be fetched later. */
-  readonly partial: boolean;
+  /** The other servers in the room, where the state lacks members, which are to be fetched later. */
+  readonly partial: ReadonlySet<ServerName> | undefined;
 }
 
 export type ImportResult =
@@ -72,6 +79,7 @@ export interface RoomImporter {
 export interface RoomImporterOptions extends ImportParts {
   readonly engine: Pick<RoomEngine, 'loadSnapshot'> & { readonly writing: RoomWriting };
   readonly resolver: StateResolver;
+  readonly policing: Pick<Policing, 'isRecommended'>;
   readonly serverName: ServerName;
   readonly clock: Clock;
   /** Shared by all that take in events of other servers: one of them at a time works on a room. */
@@ -80,10 +88,12 @@ export interface RoomImporterOptions extends ImportParts {
 
 export function createRoomImporter(options: RoomImporterOptions): RoomImporter {
   const isInhabited = createLocalMembers(options.serverName);
-  async function importAlone(request: ImportRequest): Promise<ImportResult> {
-    const { roomId } = request;
+  async function importAlone(given: ImportRequest): Promise<ImportResult> {
+    const { roomId } = given;
     const known = await options.engine.loadSnapshot(roomId);
     if (known !== undefined && isInhabited(known)) return refuse('this server is in the room already');
+    // Events of ours are still to be judged by the whole state, whatever comes now.
+    const request = { ...given, partial: given.partial ?? known?.parts.partial };
     const join = await admitJoin(options, request);
     if (join === undefined) return refuse('the join is not an event of this room');
     const discard = (): Promise<void> => deleteUnfinishedImport(options.database, roomId);
@@ -95,8 +105,13 @@ export function createRoomImporter(options: RoomImporterOptions): RoomImporter {
       await discard();
       return refuse(prepared.reason);
     }
+    const entering = { ...prepared, join };
+    if (known?.isPartial === true) {
+      const entered = await enterFollowing(options, request, entering);
+      if (entered !== undefined) return entered;
+    }
     const enter = (await isKnownRoom(options.database, roomId)) ? enterAgain : enterNew;
-    return enter(options, request, { ...prepared, join });
+    return enter(options, request, entering);
   }
 
   return {
@@ -133,11 +148,12 @@ async function prepare(
   const create = await judgeCreate(options, request, stateEvents);
   if (create === undefined) return { reason: 'the state holds no create event of this room and version' };
   await judgeImported(options, { room: request, create }, [...authChain, ...stateEvents]);
-  const { before, entries } = await loadState(options, request, { stateEvents, depth: join.event.depth - 1 });
-  const verdict = checkAuth(join.event, before, request.version);
-  if (!verdict.allowed) return { reason: `the join is not allowed by the state given: ${verdict.reason}` };
   const authEvents = await loadKnownEvents(options.database, request.version, join.event.authEvents);
   if (authEvents.length < join.event.authEvents.length) return { reason: 'not all auth events of the join were given' };
+  const given = await loadState(options, request, { stateEvents, depth: join.event.depth - 1 });
+  const { before, entries } = await withCited(options, request, { ...given, authEvents });
+  const verdict = checkAuth(join.event, before, request.version);
+  if (!verdict.allowed) return { reason: `the join is not allowed by the state given: ${verdict.reason}` };
   const byAuthEvents = judgeByAuthEvents(join.event, { version: request.version, authEvents, create });
   if (!byAuthEvents.allowed) return { reason: `the join is not allowed by its auth events: ${byAuthEvents.reason}` };
   return { before, entries, authNids: authEvents.map(({ nid }) => nid) };
@@ -178,24 +194,30 @@ async function loadState(
   const stateNid = await resolver.create(request, usable);
   // Of two events of one key the state has the later.
   const held = new Map(usable.map(({ type, stateKey, nid }) => [stateKeyOf(type, stateKey), nid]));
-  const nids = [...held.values()];
-  const entries: StateEntry[] = [];
-  for (let from = 0; from < nids.length; from += STATE_PER_READ) {
-    entries.push(...(await loadStateByNid(database, request.version, nids.slice(from, from + STATE_PER_READ))));
-  }
-  const members = entries.filter(({ type }) => type === 'm.room.member');
-  const others = entries.filter(({ type }) => type !== 'm.room.member');
-  const count = (wanted: string): number => members.filter(({ content }) => membershipIn(content) === wanted).length;
-  const before = new RoomSnapshot({
+  const entries = await loadEntries(database, request.version, [...held.values()]);
+  const empty = new RoomSnapshot({
     ...emptySnapshot(request).parts,
-    members: PersistentMap.from(members.map((entry) => [entry.stateKey, entry])),
-    others: PersistentMap.from(others.map((entry) => [stateKeyOf(entry.type, entry.stateKey), entry])),
     depth: Math.min(Math.max(depth, 0), MAX_DEPTH),
-    joinedCount: count('join'),
-    invitedCount: count('invite'),
-    stateNid,
+    partial: request.partial,
   });
-  return { before, entries };
+  return { before: empty.withEntries(entries, stateNid), entries };
+}
+
+interface CitedBy extends Pick<Prepared, 'before' | 'entries'> {
+  readonly authEvents: readonly KnownEvent[];
+}
+
+/** Where members are missing, the join itself shows those that let the user in. */
+async function withCited(
+  { resolver }: RoomImporterOptions,
+  request: ImportRequest,
+  { before, entries, authEvents }: CitedBy,
+): Promise<Pick<Prepared, 'before' | 'entries'>> {
+  const { stateNid } = before.parts;
+  const cited = request.partial === undefined ? [] : citedMembers(request.version, before, authEvents);
+  if (cited.length === 0 || stateNid === null) return { before, entries };
+  const all = [...entries, ...cited];
+  return { before: before.withEntries(all, await resolver.extend(request, stateNid, ...cited)), entries: all };
 }
 
 interface Entering extends Prepared {
@@ -280,6 +302,29 @@ async function enterAgain(
   return { imported: true, eventId: entering.join.event.eventId };
 }
 
+/**
+ * The room lacks members still, and the join follows what we have: it is an event like any other, and nothing is missing
+ * before it. Undefined where it follows anything else.
+ */
+async function enterFollowing(
+  { database, engine, resolver, policing }: RoomImporterOptions,
+  { roomId, version }: ImportRequest,
+  { join }: Entering,
+): Promise<ImportResult | undefined> {
+  const { eventId, prevEvents } = join.event;
+  const batch = createBatch({ roomId, version }, { outgoing: new Map([[eventId, false]]) });
+  await loadIntoBatch(database, batch, [join]);
+  if (!prevEvents.every((id) => isInGraph(batch.known.get(id)))) return undefined;
+  const { writing } = engine;
+  const placed = await writing.turn(roomId, (turn) =>
+    placeReceived({ database, writing, resolver, policing }, { turn, batch, received: join }),
+  );
+  await placed?.committed;
+  const outcome = placed?.result.outcome;
+  if (outcome === 'accepted' || outcome === 'known') return { imported: true, eventId };
+  return refuse(`the join is not allowed by what is known of the room: ${outcome}`);
+}
+
 /** The server that let us in tells the others. What came before is missing, or may be. */
 function toFact({ event }: PlacedEvent): Fact {
   return afterGap({ ...event.row, isOutgoing: false });
@@ -298,7 +343,15 @@ function alsoOfJoin({ clock }: RoomImporterOptions, request: ImportRequest, { en
     Promise.all([
       deleteOutliers(tx, [placed.event.nid]),
       insertBackwardExtremities(tx, roomId, missing),
-      ...(partial ? [insertPartialRoom(tx, { roomId, joinedVia: via, startedAt: clock.now() })] : []),
+      partial === undefined
+        ? undefined
+        : insertPartialRoom(tx, {
+            roomId,
+            joinedVia: via,
+            servers: [...partial],
+            firstNid: placed.event.nid,
+            startedAt: clock.now(),
+          }),
     ]);
 }
 

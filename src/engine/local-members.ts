@@ -34,8 +34,12 @@ export function createServerMembers(): (snapshot: RoomSnapshot, serverName: Serv
 /** Servers of one room: more than ask while its members stay the same. */
 const MAX_REMEMBERED = 1_000;
 
-/** Whether any user of the server is joined; walks the members until one is found. */
+/**
+ * Whether any user of the server is joined; walks the members until one is found. While members are missing, a server that
+ * is said to have some has one.
+ */
 export function hasMemberOf(snapshot: RoomSnapshot, serverName: ServerName): boolean {
+  if (snapshot.parts.partial?.has(serverName) === true) return true;
   for (const userId of joinedMembers(snapshot)) if (serverNameOf(userId) === serverName) return true;
   return false;
 }
@@ -47,6 +51,10 @@ const MAX_MEMBERS_LOOKED_AT = 5_000;
 export function otherServers(snapshot: RoomSnapshot, exclude: ReadonlySet<string>, limit: number): ServerName[] {
   const servers = new Set<ServerName>();
   let looked = 0;
+  for (const server of snapshot.parts.partial ?? []) {
+    if (servers.size >= limit) return [...servers];
+    if (!exclude.has(server)) servers.add(server);
+  }
   for (const userId of joinedMembers(snapshot)) {
     const server = serverNameOf(userId);
     if (!exclude.has(server)) servers.add(server);

@@ -5,15 +5,12 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#room-state-resolution
  */
-import { referenceHash } from '../protocol/hashes.ts';
 import type { EventId } from '../protocol/ids.ts';
-import type { Event, JsonValue, StateEvent } from '../protocol/pdu.ts';
+import type { Event, StateEvent } from '../protocol/pdu.ts';
 import { MAX_DEPTH } from '../protocol/pdu-format.ts';
-import { loadEventsByNid, redactEvent, type StoredEvent } from '../storage/events.ts';
+import { loadEventsByNid, redactEvent } from '../storage/events.ts';
 import type { PduRow } from '../storage/pdu-stream.ts';
 import { insertUnplaced } from '../storage/received-events.ts';
-import { type StateChangeRow, stateChangeStream } from '../storage/state-change-stream.ts';
-import type { Fact } from '../streams/committer.ts';
 import {
   type AcceptedEvent,
   type Arrival,
@@ -25,7 +22,9 @@ import {
 import { toEntry, toHead, toReplaced } from './place-event.ts';
 import { loadKnown } from './received-batch.ts';
 import { withoutRedacted } from './redactions.ts';
+import { referenceHashOf } from './reference-hash.ts';
 import type { Extremity, RoomSnapshot } from './room-snapshot.ts';
+import { toStateChangeFact } from './state-change-facts.ts';
 import type { StateDifference } from './state-resolver.ts';
 
 /** Bounds the walk from an event through soft-failed and rejected ones to the extremities that it follows. */
@@ -70,7 +69,7 @@ export async function placeForked(parts: PlacingParts, arrival: Arrival): Promis
     redacts: redacted === undefined ? undefined : { nid: redacted.nid, eventId: redacted.event.eventId },
     authNids: event.stateKey === undefined ? undefined : arrival.authNids,
   };
-  return { row: withRedaction(row, redaction), changes: told.map((difference) => toFact(arrival, difference)) };
+  return { row: withRedaction(row, redaction), changes: told.map((one) => toStateChangeFact(batch.roomId, one)) };
 }
 
 interface Restating {
@@ -153,7 +152,7 @@ function stateOf({ eventId, stateAfter }: Extremity): number {
   return stateAfter;
 }
 
-function applyDifferences(head: RoomSnapshot, differences: readonly StateDifference[]): RoomSnapshot {
+export function applyDifferences(head: RoomSnapshot, differences: readonly StateDifference[]): RoomSnapshot {
   let snapshot = head;
   for (const { type, stateKey, after } of differences) {
     const entry =
@@ -161,33 +160,11 @@ function applyDifferences(head: RoomSnapshot, differences: readonly StateDiffere
         ? undefined
         : toEntry({
             ...after,
-            referenceHash:
-              head.version.eventIds === 'server' ? referenceHash(after.event.pdu, head.version) : undefined,
+            referenceHash: referenceHashOf(after.event, head.version),
           });
     snapshot = entry === undefined ? snapshot.withoutState(type, stateKey) : snapshot.withState(entry);
   }
   return snapshot;
-}
-
-function toFact({ batch }: Arrival, { type, stateKey, before, after }: StateDifference): Fact {
-  const replaces = before === undefined ? undefined : toReplaced(before.event);
-  const row: StateChangeRow = {
-    roomId: batch.roomId,
-    type,
-    stateKey,
-    current: after === undefined ? undefined : { ...after, replaces },
-    replacesNid: before?.nid ?? null,
-    member:
-      type === 'm.room.member'
-        ? { earlier: membershipOf(before), membership: membershipOf(after) ?? 'leave' }
-        : undefined,
-  };
-  return { table: stateChangeStream, row } as Fact;
-}
-
-function membershipOf(stored: StoredEvent | undefined): string | undefined {
-  const membership: JsonValue | undefined = stored?.event.content['membership'];
-  return typeof membership === 'string' ? membership : undefined;
 }
 
 function nidOf(state: StateEvent | undefined): number | null {

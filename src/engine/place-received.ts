@@ -8,7 +8,7 @@
 import { checkAuth } from '../protocol/auth-rules.ts';
 import type { Event, StateView } from '../protocol/pdu.ts';
 import { rejected, type Verdict } from '../protocol/verdict.ts';
-import { redactEvent } from '../storage/events.ts';
+import { loadEventsByNid, redactEvent } from '../storage/events.ts';
 import { type PduRow, pduStream } from '../storage/pdu-stream.ts';
 import {
   deleteBackwardExtremities,
@@ -17,6 +17,7 @@ import {
   insertBackwardExtremities,
   insertPendingRedaction,
   insertUnplaced,
+  type KnownEvent,
 } from '../storage/received-events.ts';
 import { listStateEntries } from '../storage/state.ts';
 import type { CommitUnit, Fact } from '../streams/committer.ts';
@@ -30,11 +31,14 @@ import {
   type StateBefore,
   withRedaction,
 } from './arrival.ts';
+import { citedMembers, withEntries } from './cited-members.ts';
 import { judgeByAuthEvents, keysToJudge, viewOf } from './judge-received.ts';
 import { afterGap, placeEvent } from './place-event.ts';
 import { placeForked } from './place-forked.ts';
-import { isInGraph } from './received-batch.ts';
+import { isInGraph, type ReceivedBatch } from './received-batch.ts';
 import { loadChain } from './room-loader.ts';
+import type { RoomSnapshot, StateEntry } from './room-snapshot.ts';
+import { toStateChangeFact } from './state-change-facts.ts';
 
 export async function placeReceived(
   parts: PlacingParts,
@@ -44,8 +48,9 @@ export async function placeReceived(
   const { version, known } = batch;
   const authEvents = event.authEvents.flatMap((id) => known.get(id) ?? []);
   if (authEvents.length < event.authEvents.length) return drop('not all of its auth events could be had');
-  const before = await findStateBefore(parts, { turn, batch, event });
-  if (before === undefined) return drop('not all of its prev events could be had');
+  const given = await findStateBefore(parts, { turn, batch, event });
+  if (given === undefined) return drop('not all of its prev events could be had');
+  const before = turn.head.isPartial ? await withCited(parts, { batch, authEvents }, given) : given;
   const create = turn.head.get('m.room.create', '');
   const byAuthEvents =
     oversize === undefined
@@ -87,9 +92,9 @@ async function findStateBefore(
   const { extremities, stateNid: headNid } = head.parts;
   const prevs = new Set(event.prevEvents);
   if (prevs.size === extremities.length && extremities.every(({ eventId }) => prevs.has(eventId))) {
-    return { stateNid: headNid, view: head, isAtHead: true };
+    return { stateNid: headNid, view: head, isAtHead: true, cited: [] };
   }
-  if (prevs.size === 0) return { stateNid: null, view: viewOf([]), isAtHead: false };
+  if (prevs.size === 0) return { stateNid: null, view: viewOf([]), isAtHead: false, cited: [] };
   const states = [...prevs].map((id) => batch.known.get(id)?.stateAfter ?? undefined);
   if (states.includes(undefined)) return undefined;
   // What was decided before must be in the database: states are read there.
@@ -99,10 +104,27 @@ async function findStateBefore(
     batch,
     states.flatMap((nid) => nid ?? []),
   );
-  if (stateNid === headNid) return { stateNid, view: head, isAtHead: false };
+  if (stateNid === headNid) return { stateNid, view: head, isAtHead: false, cited: [] };
   const keys = [...keysToJudge(event, version), ...ownKey(event)];
   const wanted = { roomId: batch.roomId, version, snapshotNids: [stateNid], keys };
-  return { stateNid, view: viewOf(await listStateEntries(database, wanted)), isAtHead: false };
+  return { stateNid, view: viewOf(await listStateEntries(database, wanted)), isAtHead: false, cited: [] };
+}
+
+interface CitedIn {
+  readonly batch: ReceivedBatch;
+  readonly authEvents: readonly KnownEvent[];
+}
+
+/** While members are missing, those that the event's auth events show count as part of the state. */
+async function withCited(
+  { resolver }: PlacingParts,
+  { batch, authEvents }: CitedIn,
+  before: StateBefore,
+): Promise<StateBefore> {
+  const cited = before.stateNid === null ? [] : citedMembers(batch.version, before.view, authEvents);
+  if (cited.length === 0 || before.stateNid === null) return before;
+  const stateNid = await resolver.extend(batch, before.stateNid, ...cited);
+  return { ...before, stateNid, view: withEntries(before.view, cited), cited };
 }
 
 /**
@@ -112,11 +134,14 @@ async function findStateBefore(
 async function currentStateFor(
   { database, resolver }: PlacingParts,
   { turn, batch, event }: Pick<Arrival, 'turn' | 'batch'> & { readonly event: Event },
-  { stateNid }: StateBefore,
+  { stateNid, cited }: StateBefore,
 ): Promise<StateView> {
   const { head } = turn;
   const isBehindGap = event.prevEvents.some((id) => !isInGraph(batch.known.get(id)));
-  if (!isBehindGap || stateNid === null) return head;
+  if (!isBehindGap || stateNid === null) {
+    const unheard = cited.filter(({ type, stateKey }) => head.get(type, stateKey) === undefined);
+    return withEntries(head, unheard);
+  }
   const { roomId, version } = batch;
   const known = head.parts.extremities.map(({ stateAfter }) => stateAfter).filter((nid) => nid !== null);
   const snapshotNid = await resolver.resolve(batch, [...known, stateNid]);
@@ -156,27 +181,49 @@ async function keepUnplaced(parts: PlacingParts, arrival: Arrival, { verdict, so
 }
 
 async function placeAtHead(parts: PlacingParts, arrival: Arrival): Promise<Placed> {
-  const { turn, batch, received, nid, authNids } = arrival;
-  const { stateNid } = turn.head.parts;
-  if (received.event.stateKey !== undefined && turn.chain === undefined && stateNid !== null) {
-    turn.setChain(await loadChain(parts.database, stateNid));
-  }
+  const { turn, batch, received, nid, authNids, before } = arrival;
+  const { stateNid, cited } = before;
+  const head = cited.length === 0 || stateNid === null ? turn.head : addCited(turn.head, cited, stateNid);
+  let chain = head === turn.head ? turn.chain : undefined;
+  if (received.event.stateKey !== undefined && stateNid !== null) chain ??= await loadChain(parts.database, stateNid);
   const redaction = await findPendingRedaction(parts, arrival);
-  const placed = await placeEvent(turn, {
-    nid,
-    event: redaction === undefined ? received.event : redactEvent(received.event, batch.version),
-    text: received.text,
-    referenceHash: received.referenceHash,
-    authNids,
-    transaction: undefined,
-    redacts: findRedacted(arrival),
-    snapshotNids: parts.writing.snapshotNids,
-  });
+  const placed = await placeEvent(
+    { head, chain },
+    {
+      nid,
+      event: redaction === undefined ? received.event : redactEvent(received.event, batch.version),
+      text: received.text,
+      referenceHash: received.referenceHash,
+      authNids,
+      transaction: undefined,
+      redacts: findRedacted(arrival),
+      snapshotNids: parts.writing.snapshotNids,
+    },
+  );
+  const introduced = await introduce(parts, arrival);
   turn.advance([placed.event], placed.chain);
-  return accept(parts, arrival, { row: withRedaction(placed.event.row, redaction), changes: [] });
+  return accept(parts, arrival, { row: withRedaction(placed.event.row, redaction), introduced, changes: [] });
 }
 
-async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: AcceptedEvent): Promise<Placed> {
+function addCited(head: RoomSnapshot, cited: readonly StateEntry[], stateNid: number): RoomSnapshot {
+  let snapshot = head;
+  for (const entry of cited) snapshot = snapshot.withState(entry);
+  return snapshot.withStateNid(stateNid);
+}
+
+/** Whoever follows the stream hears of members before it hears from them. */
+async function introduce({ database }: PlacingParts, { batch, before }: Arrival): Promise<readonly Fact[]> {
+  if (before.cited.length === 0) return [];
+  const nids = before.cited.map(({ nid }) => nid);
+  const stored = await loadEventsByNid(database, batch.version, nids);
+  return stored.map((after) => {
+    const { type, stateKey = '' } = after.event;
+    return toStateChangeFact(batch.roomId, { type, stateKey, before: undefined, after });
+  });
+}
+
+async function accept(parts: PlacingParts, arrival: Arrival, accepted: AcceptedEvent): Promise<Placed> {
+  const { row, introduced = [], changes } = accepted;
   const { turn, batch, received, nid } = arrival;
   const { event } = received;
   const { stateBefore, stateAfter } = row.stored;
@@ -184,7 +231,8 @@ async function accept(parts: PlacingParts, arrival: Arrival, { row, changes }: A
   const transaction = batch.transactions.get(event.eventId);
   const stored = { ...row.stored, transaction };
   const written = { ...row, stored, transaction, isOutgoing: batch.outgoing.get(event.eventId) };
-  const facts = [isAfterGap ? afterGap(written) : ({ table: pduStream, row: written } as Fact), ...changes];
+  const own = isAfterGap ? afterGap(written) : ({ table: pduStream, row: written } as Fact);
+  const facts = [...introduced, own, ...changes];
   const committed = parts.writing.commit(turn.actor, { facts, also: alsoWritten(arrival, row) });
   batch.known.set(event.eventId, {
     nid,

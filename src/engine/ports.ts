@@ -36,6 +36,14 @@ export interface StateIds {
   readonly authChainIds: readonly EventId[];
 }
 
+/** Walked once or again; large answers are read as they are walked. */
+export type PduSource = Iterable<JsonValue> | AsyncIterable<JsonValue>;
+
+export interface StateAnswer {
+  readonly state: PduSource;
+  readonly authChain: PduSource;
+}
+
 export interface EventRequest {
   readonly server: ServerName;
   readonly roomId: RoomId;
@@ -47,6 +55,8 @@ export interface RemoteRooms {
   fetchMissingEvents(request: MissingEventsRequest): Promise<readonly JsonValue[]>;
   /** The state before the event. */
   fetchStateIds(request: EventRequest): Promise<StateIds>;
+  /** The same, with the events themselves. */
+  fetchState(request: EventRequest & { readonly version: RoomVersion }): Promise<StateAnswer>;
   fetchEvent(request: EventRequest): Promise<JsonValue | undefined>;
   fetchBackfill(request: {
     readonly server: ServerName;

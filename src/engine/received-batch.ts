@@ -118,10 +118,14 @@ export function isInGraph(known: KnownEvent | undefined): boolean {
   return known !== undefined && !known.outlier;
 }
 
+interface Referring {
+  readonly event: Pick<ReceivedEvent['event'], 'eventId' | 'prevEvents' | 'authEvents'>;
+}
+
 /** Ancestors before descendants, otherwise in the order given; without recursion, since a peer chooses the depth. */
-export function sortTopologically(received: readonly ReceivedEvent[]): readonly ReceivedEvent[] {
+export function sortTopologically<T extends Referring>(received: readonly T[]): readonly T[] {
   const byId = new Map(received.map((one) => [one.event.eventId, one]));
-  const sorted: ReceivedEvent[] = [];
+  const sorted: T[] = [];
   const state = new Map<EventId, 'open' | 'done'>();
   for (const root of received) {
     const stack = [root];

@@ -54,6 +54,7 @@ export class RoomActor {
   #chain: StateChain | undefined;
   #lastTurn: Promise<unknown> = Promise.resolve();
   #retired = false;
+  #turns = 0;
   /** Snapshots that are decided and not committed, by the nid of their event. */
   readonly #decided = new Map<number, RoomSnapshot>();
   readonly #transactions = new Map<string, Promise<Transactions>>();
@@ -79,6 +80,11 @@ export class RoomActor {
     return this.#decided.size > 0;
   }
 
+  /** Whether a turn is under way or waits: nobody else may decide meanwhile. */
+  get isInTurn(): boolean {
+    return this.#turns > 0;
+  }
+
   /** After this, nothing more is decided here. */
   retire(): void {
     this.#retired = true;
@@ -91,7 +97,12 @@ export class RoomActor {
       return work(this.#createTurn());
     });
     // The next turn waits for this one, whatever became of it; its caller alone hears of a failure.
-    this.#lastTurn = result.catch(() => undefined);
+    this.#turns += 1;
+    this.#lastTurn = result
+      .catch(() => undefined)
+      .then(() => {
+        this.#turns -= 1;
+      });
     return result;
   }
 

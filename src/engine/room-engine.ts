@@ -9,6 +9,7 @@ import { createRoomId, type EventId, type RoomId, type ServerName } from '../pro
 import type { SigningKey } from '../protocol/signing.ts';
 import type { Database, Transaction } from '../storage/database.ts';
 import { listTimeline, loadEventsById, type TimelineEvent, type TimelineRange } from '../storage/events.ts';
+import { wholeRoomStream } from '../storage/partial-rooms.ts';
 import { type PduRow, pduStream } from '../storage/pdu-stream.ts';
 import { insertPendingRedaction } from '../storage/received-events.ts';
 import {
@@ -42,6 +43,7 @@ import type {
   StateEntries,
   StateEntriesWanted,
 } from './types.ts';
+import { createWholeRooms } from './whole-rooms.ts';
 
 export interface RoomEngineOptions {
   readonly database: Database;
@@ -69,14 +71,23 @@ export function createRoomEngine(options: RoomEngineOptions): WritableRoomEngine
     maxBytes: options.maxRoomBytes,
   });
   const writer = createWriter(options, registry);
-  const following = options.hub.follow((batch) => writer.onCommitted(batch));
+  const reader = createReader(options, registry);
+  const whole = createWholeRooms({ ...options, loadSnapshot: reader.loadSnapshot });
+  const following = options.hub.follow((batch) => {
+    writer.onCommitted(batch);
+    for (const { row } of batch.rowsOf(wholeRoomStream)) whole.wake(row.roomId);
+  });
   return {
-    ...createReader(options, registry),
+    ...reader,
+    loadWhole: whole.load,
     send: writer.send,
     createRoom: writer.createRoom,
     dropRoom: writer.dropRoom,
     writing: writer.writing,
-    [Symbol.dispose]: () => following[Symbol.dispose](),
+    [Symbol.dispose]() {
+      following[Symbol.dispose]();
+      whole[Symbol.dispose]();
+    },
   };
 }
 
@@ -262,6 +273,8 @@ function createWriter(options: RoomEngineOptions, registry: RoomRegistry): Write
         steps.sort((a, b) => a.position - b.position);
       }
       for (const step of steps) step.apply();
+      // What is in memory is not how they are now.
+      for (const { row } of batch.rowsOf(wholeRoomStream)) registry.renew(row.roomId);
     },
   };
 
@@ -290,7 +303,7 @@ async function forget(registry: RoomRegistry, actor: RoomActor): Promise<void> {
   if (again !== undefined) registry.drop(again);
 }
 
-type Reader = Omit<RoomEngine, 'send' | 'createRoom' | 'dropRoom'>;
+type Reader = Omit<RoomEngine, 'send' | 'createRoom' | 'dropRoom' | 'loadWhole'>;
 
 function createReader(options: RoomEngineOptions, registry: RoomRegistry): Reader {
   const { database } = options;

@@ -5,7 +5,6 @@
 
 import { createBreather } from '../lib/breather.ts';
 import type { Clock } from '../lib/clock.ts';
-import { PersistentMap } from '../lib/persistent-map.ts';
 import { referenceHash } from '../protocol/hashes.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import type { Database, Transaction } from '../storage/database.ts';
@@ -39,21 +38,14 @@ export async function loadRoomStarts(
 }
 
 async function toStart(tx: Transaction, room: LoadedRoom, state: readonly LoadedState[]): Promise<ActorStart> {
-  const empty = emptySnapshot(room);
-  const members = state.filter(({ type }) => type === 'm.room.member');
-  const others = state.filter(({ type }) => type !== 'm.room.member');
-  const count = (membership: string): number =>
-    members.filter(({ content }) => content['membership'] === membership).length;
-  const snapshot = new RoomSnapshot({
-    ...empty.parts,
-    members: PersistentMap.from(members.map((entry) => [entry.stateKey, entry])),
-    others: PersistentMap.from(others.map((entry) => [`${entry.type}\u0000${entry.stateKey}`, entry])),
+  const empty = new RoomSnapshot({
+    ...emptySnapshot(room).parts,
     extremities: await withReferenceHashes(tx, room),
     depth: room.depth,
-    joinedCount: count('join'),
-    invitedCount: count('invite'),
-    stateNid: room.stateSnapshot,
+    partial: room.partialServers === undefined ? undefined : new Set(room.partialServers),
+    completeFrom: room.completeFrom,
   });
+  const snapshot = empty.withEntries(state, room.stateSnapshot);
   return { snapshot, lastPosition: room.lastPosition, chain: undefined };
 }
 

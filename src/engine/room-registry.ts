@@ -23,12 +23,16 @@ export interface RoomRegistry {
   /** A room that was just created. */
   add(actor: RoomActor): void;
   drop(actor: RoomActor): void;
+  /** The room is to be read anew, also by who is reading it just now. */
+  renew(roomId: RoomId): void;
   readonly size: number;
 }
 
 export function createRoomRegistry({ loadStarts, maxBytes }: RoomRegistryOptions): RoomRegistry {
   const actors = new Map<RoomId, { readonly actor: RoomActor; bytes: number }>();
   const loading = new Map<RoomId, Promise<RoomActor | undefined>>();
+  /** Rooms that were changed while they were read. */
+  const outdated = new Set<RoomId>();
   let bytes = 0;
 
   function get(roomId: RoomId): RoomActor | undefined {
@@ -55,12 +59,12 @@ export function createRoomRegistry({ loadStarts, maxBytes }: RoomRegistryOptions
     if (bytes > maxBytes) evict();
   }
 
-  /** Drops idle rooms until what is left fits; a room with uncommitted events stays. */
+  /** Drops idle rooms until what is left fits; a room with uncommitted events stays, and one in a turn. */
   function evict(): void {
     remeasure();
     for (const { actor } of [...actors.values()]) {
       if (bytes <= maxBytes * EVICT_TO) return;
-      if (!actor.isBusy) drop(actor);
+      if (!actor.isBusy && !actor.isInTurn) drop(actor);
     }
   }
 
@@ -77,9 +81,10 @@ export function createRoomRegistry({ loadStarts, maxBytes }: RoomRegistryOptions
     const starts = loadStarts(missing).then((found) => new Map(found.map((start) => [start.snapshot.roomId, start])));
     for (const roomId of missing) {
       const one = starts
-        .then((found) => {
+        .then(async (found) => {
+          const again = outdated.delete(roomId) ? await loadStarts([roomId]) : undefined;
           const there = actors.get(roomId)?.actor;
-          const start = found.get(roomId);
+          const start = again === undefined ? found.get(roomId) : again[0];
           if (there !== undefined || start === undefined) return there;
           const actor = new RoomActor(start);
           add(actor);
@@ -96,6 +101,11 @@ export function createRoomRegistry({ loadStarts, maxBytes }: RoomRegistryOptions
     get,
     add,
     drop,
+    renew(roomId) {
+      const actor = actors.get(roomId)?.actor;
+      if (actor !== undefined) drop(actor);
+      if (loading.has(roomId)) outdated.add(roomId);
+    },
     get size() {
       return actors.size;
     },

@@ -3,7 +3,7 @@
  * new one for each event, sharing all that did not change, and readers keep theirs for as long as they like.
  */
 import { PersistentMap } from '../lib/persistent-map.ts';
-import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
+import { type EventId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
 import type { JsonObject, StateEvent, StateView } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 
@@ -46,6 +46,13 @@ export interface RoomParts {
   readonly invitedCount: number;
   /** The stored form of this state; null before the first state event. */
   readonly stateNid: number | null;
+  /**
+   * Set while the members of others are missing (docs/adr/0019-partial-rooms.md): the servers in the room, as the one that
+   * let us in said.
+   */
+  readonly partial: ReadonlySet<ServerName> | undefined;
+  /** The position from which on all members were here; 0 where they always were. */
+  readonly completeFrom: number;
 }
 
 export class RoomSnapshot implements StateView {
@@ -57,6 +64,11 @@ export class RoomSnapshot implements StateView {
     this.parts = parts;
     this.roomId = parts.roomId;
     this.version = parts.version;
+  }
+
+  /** Whether users of other servers may be members whom we do not know of. */
+  get isPartial(): boolean {
+    return this.parts.partial !== undefined;
   }
 
   get joinedCount(): number {
@@ -143,6 +155,26 @@ export class RoomSnapshot implements StateView {
     return this.#with({ stateNid });
   }
 
+  /** The snapshot with these servers named as those in it, while members are missing. */
+  withPartial(servers: ReadonlySet<ServerName>): RoomSnapshot {
+    return this.#with({ partial: servers });
+  }
+
+  /** The same room with another state: these entries and no others. */
+  withEntries(entries: readonly StateEntry[], stateNid: number): RoomSnapshot {
+    const members = entries.filter(({ type }) => type === 'm.room.member');
+    const others = entries.filter(({ type }) => type !== 'm.room.member');
+    const count = (wanted: Membership): number =>
+      members.filter(({ content }) => membershipIn(content) === wanted).length;
+    return this.#with({
+      members: PersistentMap.from(members.map((entry) => [entry.stateKey, entry])),
+      others: PersistentMap.from(others.map((entry) => [keyOf(entry.type, entry.stateKey), entry])),
+      joinedCount: count('join'),
+      invitedCount: count('invite'),
+      stateNid,
+    });
+  }
+
   #with(changed: Partial<RoomParts>): RoomSnapshot {
     return new RoomSnapshot({ ...this.parts, ...changed });
   }
@@ -180,7 +212,16 @@ export function emptySnapshot(room: { roomId: RoomId; version: RoomVersion }): R
     joinedCount: 0,
     invitedCount: 0,
     stateNid: null,
+    partial: undefined,
+    completeFrom: 0,
   });
+}
+
+/** The servers with joined members, and while members are missing those that are said to have some. */
+export function serversIn(snapshot: RoomSnapshot): ReadonlySet<ServerName> {
+  const servers = new Set(snapshot.parts.partial);
+  for (const userId of joinedMembers(snapshot)) servers.add(serverNameOf(userId));
+  return servers;
 }
 
 /** The members of a snapshot who are joined. */

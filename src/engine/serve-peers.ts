@@ -5,6 +5,7 @@
  *
  * https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
  */
+import { MatrixError } from '../protocol/errors.ts';
 import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
 import type { Pdu } from '../protocol/pdu.ts';
 import { redactPdu } from '../protocol/redaction.ts';
@@ -90,8 +91,9 @@ export function createPeerReader(options: PeerReaderOptions): PeerReader {
     return found.filter((known) => isShareable(known) && known.event.roomId === room.roomId);
   }
 
-  /** An event at which the state is known. */
+  /** An event at which the state is known: of a room that lacks members nobody is told the state. */
   async function findPlaced(at: RoomEvent): Promise<PlacedEvent | undefined> {
+    if ((await options.engine.loadSnapshot(at.roomId))?.isPartial === true) throw lacksMembers();
     const room = await findRoom(at.serverName, at.roomId);
     const [known] = room === undefined ? [] : await findEvents(room, [at.eventId]);
     return room === undefined || known === undefined || known.outlier ? undefined : { room, known };
@@ -179,6 +181,10 @@ export function createPeerReader(options: PeerReaderOptions): PeerReader {
       return room && loadNearest(database, room, { at, direction });
     },
   };
+}
+
+function lacksMembers(): MatrixError {
+  return new MatrixError('M_FORBIDDEN', 'This server does not know all members of the room yet');
 }
 
 interface PlacedEvent {

@@ -32,8 +32,8 @@ export interface RoomOfStates {
 export interface StateResolver {
   /** The state that the given ones resolve to. */
   resolve(room: RoomOfStates, snapshotNids: readonly number[]): Promise<number>;
-  /** The state after an event. */
-  extend(room: RoomOfStates, snapshotNid: number, event: NewStateEvent): Promise<number>;
+  /** The state after an event, or with several, each of another key. */
+  extend(room: RoomOfStates, snapshotNid: number, ...events: readonly NewStateEvent[]): Promise<number>;
   /** A state that stands by itself, of these events. */
   create(room: RoomOfStates, events: readonly NewStateEvent[]): Promise<number>;
   compare(room: RoomOfStates, before: number, after: number): Promise<readonly StateDifference[]>;
@@ -98,12 +98,20 @@ export function createStateResolver({ database, snapshotNids, runner }: StateRes
       return resolved;
     },
 
-    async extend(room, snapshotNid, event) {
+    async extend(room, snapshotNid, ...events) {
       const nids = await loadStateNids(database, [snapshotNid]);
-      const held = { nids: [...(nids.get(snapshotNid) ?? [])], keys: [event] };
-      const [replaced] = await listEventsOfKeys(database, room.version, held);
-      const key = stateKeyOf(event.type, event.stateKey);
-      return store(room, snapshotNid, new Map([[key, { added: event.nid, removed: replaced?.nid }]]));
+      const held = { nids: [...(nids.get(snapshotNid) ?? [])], keys: events };
+      const replaced = new Map(
+        (await listEventsOfKeys(database, room.version, held)).map(({ nid, event }) => [
+          stateKeyOf(event.type, event.stateKey ?? ''),
+          nid,
+        ]),
+      );
+      const changes = events.map(({ type, stateKey, nid }): [string, DeltaChange] => {
+        const key = stateKeyOf(type, stateKey);
+        return [key, { added: nid, removed: replaced.get(key) }];
+      });
+      return store(room, snapshotNid, new Map(changes));
     },
 
     create: (room, events) =>

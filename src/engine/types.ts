@@ -60,6 +60,11 @@ export interface RoomEngine {
   getSnapshot(roomId: RoomId): RoomSnapshot | undefined;
   /** The committed snapshot, read from the database where the room is cold; undefined where we do not know the room. */
   loadSnapshot(roomId: RoomId): Promise<RoomSnapshot | undefined>;
+  /**
+   * As `loadSnapshot`, for who needs all members: of a room that lacks some (docs/adr/0019-partial-rooms.md) when they are
+   * here. Throws a `MatrixError` where that takes too long.
+   */
+  loadWhole(roomId: RoomId): Promise<RoomSnapshot | undefined>;
   /** As `loadSnapshot` for many rooms, with a number of statements that does not grow with them. */
   loadSnapshots(roomIds: readonly RoomId[]): Promise<ReadonlyMap<RoomId, RoomSnapshot>>;
   createRoom(request: CreateRoomRequest): Promise<RoomSnapshot>;

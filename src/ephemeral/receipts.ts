@@ -29,13 +29,32 @@ export interface Marker {
 export interface Receipts {
   /** Moves the markers of a member; all of them or, where one is refused, none. */
   move(roomId: RoomId, userId: UserId, markers: readonly Marker[]): Promise<void>;
+  /** A receipt of another server's user, who is known to be in the room. */
+  take(receipt: ReceivedReceipt): Promise<void>;
+}
+
+export interface ReceivedReceipt {
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  readonly eventId: string;
+  readonly threadId: string | undefined;
+  /** Unix milliseconds, as the server says. */
+  readonly ts: number;
 }
 
 /** What receipts need to know of rooms. */
 export interface ReceiptRooms {
-  loadSnapshot(roomId: RoomId): Promise<{ membershipOf(userId: string): string | undefined } | undefined>;
+  loadSnapshot(roomId: RoomId): Promise<ReceiptRoom | undefined>;
   loadEvent(roomId: RoomId, eventId: Event['eventId']): Promise<PlacedEvent | undefined>;
 }
+
+interface ReceiptRoom {
+  readonly isPartial: boolean;
+  membershipOf(userId: string): string | undefined;
+}
+
+/** An event id is no longer. */
+const MAX_EVENT_ID_LENGTH = 255;
 
 interface PlacedEvent {
   readonly event: Event;
@@ -53,7 +72,8 @@ interface Move {
   readonly roomId: RoomId;
   readonly userId: UserId;
   readonly marker: Marker;
-  readonly target: PlacedEvent;
+  readonly target: Pick<PlacedEvent, 'position'>;
+  readonly ts: number;
 }
 
 export function createReceipts({ database, committer, rooms, clock }: ReceiptsOptions): Receipts {
@@ -67,9 +87,9 @@ export function createReceipts({ database, committer, rooms, clock }: ReceiptsOp
     return target;
   }
 
-  async function toFact({ roomId, userId, marker, target }: Move): Promise<Fact | undefined> {
+  async function toFact({ roomId, userId, marker, target, ts }: Move): Promise<Fact | undefined> {
     const { type, threadId } = marker;
-    const { eventId } = target.event;
+    const eventId = marker.eventId as Event['eventId'];
     if (type === 'm.fully_read') {
       const key = { userId, roomId, type };
       const known = await loadAccountData(database, key);
@@ -81,10 +101,29 @@ export function createReceipts({ database, committer, rooms, clock }: ReceiptsOp
     const key = { roomId, type, userId, threadId };
     const known = await loadReceiptPosition(database, key);
     if (known !== undefined && known >= target.position) return undefined;
-    return { table: receiptStream, row: { ...key, eventId, eventPosition: target.position, ts: clock.now() } };
+    return { table: receiptStream, row: { ...key, eventId, eventPosition: target.position, ts } };
+  }
+
+  /** In a room that has just come here, receipts point to events from before. They count less than any other. */
+  async function findReceived({ roomId, eventId, threadId }: ReceivedReceipt): Promise<Move['target']> {
+    const known = await loadEvent(rooms, roomId, eventId);
+    const isUnknown = known === undefined && threadId === undefined && eventId.length <= MAX_EVENT_ID_LENGTH;
+    if (isUnknown && (await rooms.loadSnapshot(roomId))?.isPartial === true) return { position: 0 };
+    return loadTarget(roomId, { type: 'm.read', eventId, threadId });
   }
 
   return {
+    async take(receipt) {
+      const { roomId, userId, eventId, threadId, ts } = receipt;
+      const marker: Marker = { type: 'm.read', eventId, threadId };
+      checkThreadId(marker);
+      const target = await findReceived(receipt);
+      await queue.run(`${userId} ${roomId}`, async () => {
+        const fact = await toFact({ roomId, userId, marker, target, ts });
+        if (fact !== undefined) await committer.commit({ facts: [fact] });
+      });
+    },
+
     async move(roomId, userId, markers) {
       for (const marker of markers) checkThreadId(marker);
       const snapshot = await rooms.loadSnapshot(roomId);
@@ -94,7 +133,7 @@ export function createReceipts({ database, committer, rooms, clock }: ReceiptsOp
         const facts = await Promise.all(
           markers.flatMap((marker, index) => {
             const target = targets[index];
-            return target === undefined ? [] : [toFact({ roomId, userId, marker, target })];
+            return target === undefined ? [] : [toFact({ roomId, userId, marker, target, ts: clock.now() })];
           }),
         );
         const moved = facts.filter((fact) => fact !== undefined);

@@ -106,10 +106,12 @@ export function createFanOut(options: FanOutOptions): FanOut {
       // Whom the room keeps out learns of it no more than that.
       const isKeptOut = (target: ServerName): boolean => snapshot !== undefined && !isAllowed(snapshot, target);
       if (pdu.type !== 'm.room.server_acl') for (const target of targets) if (isKeptOut(target)) targets.delete(target);
+      // What no catch-up finds, since it goes by members, is written down for those who do not take it at once.
+      const members = snapshot === undefined ? NOBODY : options.roomServers.withMembers(snapshot);
       const text = targets.size === 0 ? undefined : encodePdu(pdu);
       if (text === undefined) continue;
       for (const target of targets) {
-        options.deliver(target, { roomId, position: at, text, isOwed: !present.has(target) });
+        options.deliver(target, { roomId, position: at, text, isOwed: !members.has(target) });
       }
     }
   }

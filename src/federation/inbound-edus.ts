@@ -5,6 +5,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#edus
  */
 import type { RoomAcls } from '../engine/room-acls.ts';
+import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
@@ -26,6 +27,8 @@ export interface RemoteReceipt {
   readonly userId: UserId;
   readonly eventId: string;
   readonly threadId: string | undefined;
+  /** Unix milliseconds. */
+  readonly ts: number;
 }
 
 /** Who takes in what; a `MatrixError` of theirs means that the EDU was not right. */
@@ -99,7 +102,7 @@ async function takeTyping(parts: EduParts, origin: ServerName, content: JsonObje
 }
 
 async function takeReceipts(parts: EduParts, origin: ServerName, content: JsonObject): Promise<void> {
-  const receipts = [...receiptsIn(content)].slice(0, MAX_RECEIPTS);
+  const receipts = [...receiptsIn(content, parts.clock.now())].slice(0, MAX_RECEIPTS);
   let retries = 0;
   for (const receipt of receipts) {
     if (!(await maySpeak(parts, origin, receipt))) continue;
@@ -138,8 +141,8 @@ function readStatus(value: JsonObject, now: number): RemotePresence | undefined 
   };
 }
 
-/** `{ room: { "m.read": { user: { event_ids: [id], data: { thread_id } } } } }` */
-function* receiptsIn(content: JsonObject): IterableIterator<RemoteReceipt> {
+/** `{ room: { "m.read": { user: { event_ids: [id], data: { ts, thread_id } } } } }` */
+function* receiptsIn(content: JsonObject, now: number): IterableIterator<RemoteReceipt> {
   for (const [room, byType] of Object.entries(content)) {
     const roomId = parseRoomId(room);
     const read = isJsonObject(byType) ? byType['m.read'] : undefined;
@@ -149,11 +152,25 @@ function* receiptsIn(content: JsonObject): IterableIterator<RemoteReceipt> {
       if (userId === undefined || !isJsonObject(receipt)) continue;
       const { event_ids: eventIds, data } = receipt;
       const [eventId] = isJsonArray(eventIds) ? eventIds : [];
-      const threadId = isJsonObject(data) ? data['thread_id'] : undefined;
+      const { thread_id: threadId, ts } = isJsonObject(data) ? data : {};
       if (typeof eventId !== 'string' || !isEventId(eventId)) continue;
-      yield { roomId, userId, eventId, threadId: typeof threadId === 'string' ? threadId : undefined };
+      const isPast = typeof ts === 'number' && Number.isSafeInteger(ts) && ts >= 0 && ts <= now;
+      yield {
+        roomId,
+        userId,
+        eventId,
+        threadId: typeof threadId === 'string' ? threadId : undefined,
+        ts: isPast ? ts : now,
+      };
     }
   }
+}
+
+/** Of a room that lacks members, anyone whose server is in it may be one. */
+function mayBeMember(snapshot: RoomSnapshot, userId: UserId): boolean {
+  const membership = snapshot.membershipOf(userId);
+  if (membership !== undefined) return membership === 'join';
+  return snapshot.parts.partial?.has(serverNameOf(userId)) === true;
 }
 
 async function maySpeak(
@@ -163,5 +180,5 @@ async function maySpeak(
 ): Promise<boolean> {
   if (serverNameOf(userId) !== origin) return false;
   const snapshot = await engine.loadSnapshot(roomId);
-  return snapshot?.membershipOf(userId) === 'join' && isAllowed(snapshot, origin);
+  return snapshot !== undefined && mayBeMember(snapshot, userId) && isAllowed(snapshot, origin);
 }

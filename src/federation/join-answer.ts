@@ -1,33 +1,40 @@
 /**
- * The answer to a join: the state of the room before it and the auth chain, too large perhaps to be parsed at once. The
- * events are cut out of the bytes and parsed when they are taken; what is no event is left out, alone.
+ * Answers that hold the state of a room and its auth chain, too large perhaps to be parsed at once: that to a join, and the
+ * state at an event. The events are cut out of the bytes and parsed when they are taken; what is no event is left out, alone.
  *
  * https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+ * https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid
  */
 import type { Breathe } from '../lib/breather.ts';
 import { type SlicedObject, SliceError, sliceObject } from '../lib/json-slices.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import { serverNameOf, type UserId } from '../protocol/ids.ts';
-import { isJsonObject } from '../protocol/json-value.ts';
+import { parseServerName, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import type { JsonValue, Pdu } from '../protocol/pdu.ts';
 import { checkPduFormat } from '../protocol/pdu-format.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
 import { parseJson, parseJsonWithOddNumbers } from '../protocol/strict-json.ts';
 import { isFinal } from './federation-error.ts';
 
-export interface JoinAnswer {
-  /** Parsed anew each time that they are walked. */
+/** Parsed anew each time that they are walked. */
+export interface RoomState {
   readonly state: Iterable<JsonValue>;
   readonly authChain: Iterable<JsonValue>;
+}
+
+export interface JoinAnswer extends RoomState {
   /** Our join, as the other server says that it stands now. */
   readonly event: JsonValue;
+  /** The servers in the room, where the state lacks members. */
+  readonly partial: ReadonlySet<ServerName> | undefined;
 }
 
 /** An event of 64 KiB, its text escaped, with what servers put around it. */
 const MAX_EVENT_BYTES = 1024 * 1024;
 /** State and auth chain of the largest rooms there are, several times over. */
 const MAX_EVENTS = 1_000_000;
-const LISTS: ReadonlySet<string> = new Set(['state', 'auth_chain']);
+/** More than the largest rooms have. */
+const MAX_SERVERS = 50_000;
 
 export interface JoinReading {
   readonly version: RoomVersion;
@@ -37,18 +44,41 @@ export interface JoinReading {
 }
 
 export async function readJoinAnswer(bytes: Buffer, reading: JoinReading): Promise<JoinAnswer> {
-  const { values, lists } = await slice(withoutStatus(bytes), reading.breathe);
-  const event = values.get('event');
+  const { values, lists } = await slice(withoutStatus(bytes), ['state', 'auth_chain'], reading);
+  const readValue = (key: string): JsonValue => {
+    const value = values.get(key);
+    return value === undefined ? null : (parseOne(value) ?? null);
+  };
   return {
     state: parseEach(lists.get('state') ?? [], reading),
     authChain: parseEach(lists.get('auth_chain') ?? [], reading),
-    event: event === undefined ? null : (parseOne(event) ?? null),
+    event: readValue('event'),
+    partial: readValue('members_omitted') === true ? readServers(readValue('servers_in_room')) : undefined,
   };
 }
 
-async function slice(bytes: Buffer, breathe: Breathe): Promise<SlicedObject> {
+/** The state at an event. */
+export async function readStateAnswer(bytes: Buffer, reading: JoinReading): Promise<RoomState> {
+  const { lists } = await slice(bytes, ['pdus', 'auth_chain'], reading);
+  return {
+    state: parseEach(lists.get('pdus') ?? [], reading),
+    authChain: parseEach(lists.get('auth_chain') ?? [], reading),
+  };
+}
+
+function readServers(value: JsonValue): ReadonlySet<ServerName> {
+  const names = isJsonArray(value) ? value.slice(0, MAX_SERVERS) : [];
+  return new Set(names.flatMap((name) => (typeof name === 'string' ? (parseServerName(name) ?? []) : [])));
+}
+
+async function slice(bytes: Buffer, lists: readonly string[], { breathe }: JoinReading): Promise<SlicedObject> {
   try {
-    return await sliceObject(bytes, { lists: LISTS, maxBytes: MAX_EVENT_BYTES, maxElements: MAX_EVENTS, breathe });
+    return await sliceObject(bytes, {
+      lists: new Set(lists),
+      maxBytes: MAX_EVENT_BYTES,
+      maxElements: MAX_EVENTS,
+      breathe,
+    });
   } catch (cause) {
     if (!(cause instanceof SliceError)) throw cause;
     throw isFinal('malformed', 'the answer is no JSON object', cause);

@@ -7,7 +7,9 @@ import { parseUserId, type ServerName, serverNameOf } from '../protocol/ids.ts';
 import { isJsonObject } from '../protocol/json-value.ts';
 import type { JsonValue } from '../protocol/pdu.ts';
 import type { RoomVersion } from '../protocol/room-version.ts';
+import type { RoomState } from './join-answer.ts';
 import type { WantedByServer } from './key-fetcher.ts';
+import type { Keyring } from './keyring.ts';
 
 /** More than the largest rooms have. */
 const MAX_SERVERS = 20_000;
@@ -40,6 +42,22 @@ export async function findSigners(
     if (version.enforcesKeyValidity && typeof madeAt === 'number') keys.validAt = Math.max(keys.validAt ?? 0, madeAt);
   }
   return new Map([...wanted].map(([name, { keyIds, validAt }]) => [name, { keyIds: [...keyIds], validAt }]));
+}
+
+/** For the keys of all servers in a room. */
+const KEY_BUDGET_MS = 15_000;
+
+/** Of dead servers nobody has the keys; whatever they signed is left out, and must not make anybody wait. */
+export async function prepareKeys(
+  keyring: Pick<Keyring, 'prepare'>,
+  { state, authChain }: RoomState,
+  reading: Parameters<typeof findSigners>[1],
+): Promise<void> {
+  const events = function* (): Generator<JsonValue> {
+    yield* authChain;
+    yield* state;
+  };
+  await keyring.prepare(await findSigners(events(), reading), KEY_BUDGET_MS);
 }
 
 function senderOf(event: JsonValue): ServerName | undefined {

@@ -10,23 +10,26 @@
 import type { RoomImporter } from '../engine/import-room.ts';
 import { createLocalMembers } from '../engine/local-members.ts';
 import type { Receiver } from '../engine/receive-pdu.ts';
+import { membershipIn } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import { createBreather } from '../lib/breather.ts';
 import type { Clock } from '../lib/clock.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Random } from '../lib/random.ts';
+import { MatrixError } from '../protocol/errors.ts';
 import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
-import type { JsonObject, JsonValue, Pdu } from '../protocol/pdu.ts';
+import { isJsonArray } from '../protocol/json-value.ts';
+import type { JsonObject, Pdu } from '../protocol/pdu.ts';
 import { ROOM_VERSIONS, type RoomVersion } from '../protocol/room-version.ts';
 import type { SigningKey } from '../protocol/signing.ts';
 import { type FederationClient, type FederationRequest, federationPath } from './client.ts';
 import { FederationError, isFinal } from './federation-error.ts';
 import { isRefusal, toClientError } from './handshake-errors.ts';
 import { type JoinAnswer, readJoinAnswer, withAuthoriserSignature } from './join-answer.ts';
-import { findSigners } from './join-keys.ts';
+import { prepareKeys } from './join-keys.ts';
 import type { Keyring } from './keyring.ts';
-import { buildMember, type MemberWanted, readTemplate } from './member-template.ts';
+import { buildMember, type MemberTemplate, type MemberWanted, readTemplate } from './member-template.ts';
 import type { ServerPolicy } from './server-policy.ts';
 
 /** Servers tried for one join. */
@@ -39,8 +42,6 @@ const TEMPLATE_DEADLINE_MS = 15_000;
 const MAX_TEMPLATE_BYTES = 256 * 1024;
 /** A large room takes the other server its time. */
 const JOIN_DEADLINE_MS = 120_000;
-/** For the keys of all servers in a room. */
-const KEY_BUDGET_MS = 15_000;
 /** The largest rooms there are: some 100,000 members. */
 const MAX_JOIN_BYTES = 256 * 1024 * 1024;
 
@@ -78,6 +79,8 @@ export interface RemoteJoinsOptions {
   readonly importer: RoomImporter;
   readonly receiver: Receiver;
   readonly keyring: Pick<Keyring, 'prepare'>;
+  /** A room is here whose members may still be missing. */
+  readonly onPartial: (roomId: RoomId) => void;
   readonly serverName: ServerName;
   readonly signingKey: SigningKey;
   readonly random: Random;
@@ -151,6 +154,7 @@ type Joining = MemberWanted & Pick<RemoteJoinRequest, 'content'>;
 
 async function joinVia(parts: Parts, joining: Joining, goal: Goal): Promise<EventId> {
   const template = readTemplate(await fetchTemplate(parts, joining), joining);
+  await refuseBanned(parts, joining, template);
   const { version } = template;
   const { pdu, eventId } = buildMember(template, joining, { ...parts, now: parts.clock.now() });
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
@@ -159,7 +163,7 @@ async function joinVia(parts: Parts, joining: Joining, goal: Goal): Promise<Even
     const bytes = await sendJoin(parts, joining, { pdu, eventId });
     const breathe = createBreather(parts.clock);
     const answer = await readJoinAnswer(bytes, { version, breathe, signal: parts.stopping });
-    if (goal.bringsRoom) await prepareKeys(parts, answer, { version, breathe });
+    if (goal.bringsRoom) await prepareKeys(parts.keyring, answer, { version, breathe });
     await goal.takeIn({
       ...joining,
       version,
@@ -173,17 +177,14 @@ async function joinVia(parts: Parts, joining: Joining, goal: Goal): Promise<Even
   }
 }
 
-/** Of dead servers nobody has the keys; whatever they signed is left out, and must not make the user wait. */
-async function prepareKeys(
-  { keyring }: Parts,
-  { state, authChain }: JoinAnswer,
-  reading: Parameters<typeof findSigners>[1],
-): Promise<void> {
-  const events = function* (): Generator<JsonValue> {
-    yield* authChain;
-    yield* state;
-  };
-  await keyring.prepare(await findSigners(events(), reading), KEY_BUDGET_MS);
+/** A server that lets the user in although it names their ban has not looked at it. */
+async function refuseBanned({ engine }: Parts, { roomId, userId }: Joining, template: MemberTemplate): Promise<void> {
+  const known = (await engine.loadSnapshot(roomId))?.get('m.room.member', userId);
+  const isNamed =
+    known !== undefined && template.authEvents.some((ref) => (isJsonArray(ref) ? ref[0] : ref) === known.eventId);
+  if (isNamed && membershipIn(known.content) === 'ban') {
+    throw new MatrixError('M_FORBIDDEN', 'You are banned from this room');
+  }
 }
 
 function fetchTemplate({ client, stopping }: Parts, { server, roomId, userId }: Joining): Promise<JsonObject> {
@@ -219,7 +220,7 @@ async function sendJoin(
   };
   const path = federationPath`/send_join/${roomId}/${eventId}`;
   try {
-    return await client.fetchBytes({ ...request, path: `/_matrix/federation/v2${path}?omit_members=false` });
+    return await client.fetchBytes({ ...request, path: `/_matrix/federation/v2${path}?omit_members=true` });
   } catch (cause) {
     if (!(cause instanceof FederationError) || !isUnrecognized(cause)) throw cause;
     return client.fetchBytes({ ...request, path: `/_matrix/federation/v1${path}` });
@@ -230,7 +231,10 @@ function isUnrecognized({ status, errcode }: FederationError): boolean {
   return errcode === 'M_UNRECOGNIZED' || status === 405 || (status === 404 && errcode === undefined);
 }
 
-async function importRoom({ importer }: Parts, { answer, join, server, ...room }: Handshake): Promise<void> {
+async function importRoom(parts: Parts, { answer, join, server, ...room }: Handshake): Promise<void> {
+  const { importer, serverName, onPartial } = parts;
+  const servers = answer.partial?.union(new Set([server]));
+  servers?.delete(serverName);
   const imported = await importer.importRoom({
     roomId: room.roomId,
     version: room.version,
@@ -238,9 +242,10 @@ async function importRoom({ importer }: Parts, { answer, join, server, ...room }
     authChain: answer.authChain,
     joinEvent: join,
     via: server,
-    partial: false,
+    partial: servers,
   });
   if (!imported.imported) throw isFinal('malformed', `the room cannot be taken in: ${imported.reason}`);
+  onPartial(room.roomId);
 }
 
 /** A room that we are in takes the join like any other event. */

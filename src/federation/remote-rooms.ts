@@ -5,11 +5,15 @@
  * https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
  */
 import type { PduVerifier, RemoteRooms, StateIds } from '../engine/ports.ts';
+import { createBreather } from '../lib/breather.ts';
+import type { Clock } from '../lib/clock.ts';
 import { type EventId, isEventId } from '../protocol/ids.ts';
 import { isJsonArray } from '../protocol/json-value.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
 import { type FederationClient, federationPath } from './client.ts';
 import { FederationError } from './federation-error.ts';
+import { readStateAnswer } from './join-answer.ts';
+import { prepareKeys } from './join-keys.ts';
 import type { Keyring, SignatureVerdict } from './keyring.ts';
 
 /** A hundred events of 64 KiB and their frame. */
@@ -19,8 +23,34 @@ const MAX_STATE_IDS_BYTES = 32 * 1024 * 1024;
 const MAX_EVENT_BYTES = 256 * 1024;
 const PAGE_DEADLINE_MS = 15_000;
 
-export function createRemoteRooms(client: Pick<FederationClient, 'fetchJson'>): RemoteRooms {
+/** The state of the largest rooms, which takes the other server its time. */
+const MAX_STATE_BYTES = 256 * 1024 * 1024;
+const STATE_DEADLINE_MS = 120_000;
+
+export interface RemoteRoomsOptions {
+  readonly client: Pick<FederationClient, 'fetchJson' | 'fetchBytes'>;
+  readonly keyring: Pick<Keyring, 'prepare'>;
+  readonly clock: Clock;
+  readonly stopping: AbortSignal;
+}
+
+export function createRemoteRooms({ client, keyring, clock, stopping: signal }: RemoteRoomsOptions): RemoteRooms {
   return {
+    async fetchState({ server: destination, roomId, eventId, version }) {
+      const bytes = await client.fetchBytes({
+        destination,
+        method: 'GET',
+        path: federationPath`/_matrix/federation/v1/state/${roomId}?event_id=${eventId}`,
+        deadlineMs: STATE_DEADLINE_MS,
+        maxBytes: MAX_STATE_BYTES,
+        signal,
+      });
+      const reading = { version, breathe: createBreather(clock), signal };
+      const answer = await readStateAnswer(bytes, reading);
+      await prepareKeys(keyring, answer, reading);
+      return answer;
+    },
+
     async fetchMissingEvents({ server: destination, roomId, earliest, latest, limit }) {
       const answer = await client.fetchJson({
         destination,
@@ -38,7 +68,9 @@ export function createRemoteRooms(client: Pick<FederationClient, 'fetchJson'>): 
         destination,
         method: 'GET',
         path: federationPath`/_matrix/federation/v1/state_ids/${roomId}?event_id=${eventId}`,
+        deadlineMs: STATE_DEADLINE_MS,
         maxBytes: MAX_STATE_IDS_BYTES,
+        signal,
       });
       return { stateIds: idsIn(answer, 'pdu_ids'), authChainIds: idsIn(answer, 'auth_chain_ids') };
     },

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { emptySnapshot, type RoomSnapshot } from '../engine/room-snapshot.ts';
+import { emptySnapshot, type RoomSnapshot, serversIn } from '../engine/room-snapshot.ts';
 import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
 import { DEFAULT_ROOM_VERSION } from '../protocol/room-version.ts';
-import { createRoomServers, serversIn } from './room-servers.ts';
+import { createRoomServers } from './room-servers.ts';
 
 const ROOM = '!room:a.example' as RoomId;
 

@@ -9,11 +9,8 @@ import { type RoomId, type ServerName, serverNameOf, type UserId } from '../prot
 
 export interface RoomServers {
   of(snapshot: RoomSnapshot): ReadonlySet<ServerName>;
-}
-
-/** The servers of one room, worked out anew. */
-export function serversIn(snapshot: RoomSnapshot): ReadonlySet<ServerName> {
-  return new Set([...joinedMembers(snapshot)].map(serverNameOf));
+  /** Without those that are only said to be in it, while members are missing. */
+  withMembers(snapshot: RoomSnapshot): ReadonlySet<ServerName>;
 }
 
 interface Known {
@@ -28,15 +25,20 @@ const MAX_COST = 200_000;
 
 export function createRoomServers(): RoomServers {
   const rooms = new Lru<RoomId, Known>({ maxCost: MAX_COST, costOf: ({ counts }) => 1 + counts.size });
+  const withMembers = (snapshot: RoomSnapshot): ReadonlySet<ServerName> => {
+    const { members } = snapshot.parts;
+    const known = rooms.get(snapshot.roomId);
+    if (known?.members === members) return known.servers;
+    const next = known === undefined ? count(snapshot) : recount(known, members);
+    rooms.set(snapshot.roomId, next);
+    return next.servers;
+  };
   return {
     of(snapshot) {
-      const { members } = snapshot.parts;
-      const known = rooms.get(snapshot.roomId);
-      if (known?.members === members) return known.servers;
-      const next = known === undefined ? count(snapshot) : recount(known, members);
-      rooms.set(snapshot.roomId, next);
-      return next.servers;
+      const { partial } = snapshot.parts;
+      return partial === undefined ? withMembers(snapshot) : withMembers(snapshot).union(partial);
     },
+    withMembers,
   };
 }
 

@@ -4,10 +4,9 @@
  *
  * https://spec.matrix.org/v1.19/client-server-api/#room-aliases
  */
-import type { RoomSnapshot } from '../engine/room-snapshot.ts';
+import { type RoomSnapshot, serversIn } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { RemoteAlias, RemoteDirectory } from '../federation/remote-directory.ts';
-import { serversIn } from '../federation/room-servers.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import {
@@ -133,8 +132,8 @@ export function createAliases(options: AliasesOptions): Aliases {
       requireNotSuspended(actor);
       const snapshot = await engine.loadSnapshot(roomId);
       if (snapshot === undefined) throw unknownRoom();
-      const mayPublish =
-        maySetAliases(snapshot, actor.userId) || (!isPublished && (await options.isAdmin(actor.userId)));
+      // The directory is the server's.
+      const mayPublish = maySetAliases(snapshot, actor.userId) || (await options.isAdmin(actor.userId));
       if (!mayPublish) throw new MatrixError('M_FORBIDDEN', 'You may not change whether this room is published');
       await setPublished(database, roomId, isPublished);
     },

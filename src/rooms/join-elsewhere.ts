@@ -6,10 +6,9 @@
  * https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
  */
 import { createLocalMembers } from '../engine/local-members.ts';
-import type { RoomSnapshot } from '../engine/room-snapshot.ts';
+import { type RoomSnapshot, serversIn } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { RemoteJoins } from '../federation/remote-join.ts';
-import { serversIn } from '../federation/room-servers.ts';
 import { checkCanonical } from '../protocol/canonical-json.ts';
 import { MatrixError } from '../protocol/errors.ts';
 import {
@@ -58,7 +57,7 @@ export function createJoinElsewhere(options: JoinElsewhereOptions): JoinElsewher
     const { roomId } = request;
     const snapshot = await engine.loadSnapshot(roomId);
     const isHere = snapshot !== undefined && isInhabited(snapshot);
-    if (isHere && (await canJoinHere(options, snapshot, userId))) return undefined;
+    if (isHere && !isUnsure(snapshot, userId) && (await canJoinHere(options, snapshot, userId))) return undefined;
     const servers = await listServers(options, { ...request, userId, snapshot, isHere });
     // A room that was only ever here can be entered again; one that nobody knows is not found.
     if (servers.length === 0) return undefined;
@@ -75,6 +74,11 @@ export function createJoinElsewhere(options: JoinElsewhereOptions): JoinElsewher
   }
 
   return joinElsewhere;
+}
+
+/** While members are missing, the user may be banned for all we know: a server that knows has to let them in. */
+function isUnsure(snapshot: RoomSnapshot, userId: UserId): boolean {
+  return snapshot.isPartial && snapshot.membershipOf(userId) !== 'join';
 }
 
 /** Also where they may not join at all: that is for the local join to say. */

@@ -21,7 +21,7 @@ import { type LoadProfile, requireProfileFields } from './profile.ts';
 import { allowedRooms, loadJoinedAmong, needsAuthoriser, selectAuthoriser } from './restricted-join.ts';
 
 export interface MembershipOptions {
-  readonly engine: Pick<RoomEngine, 'send' | 'loadSnapshot' | 'loadSnapshots'>;
+  readonly engine: Pick<RoomEngine, 'send' | 'loadSnapshot' | 'loadWhole' | 'loadSnapshots'>;
   readonly database: Database;
   readonly serverName: ServerName;
   readonly loadProfile: LoadProfile;
@@ -151,9 +151,7 @@ async function inviteOther(options: MembershipOptions, actor: Actor, request: Ta
   const { roomId, target, content } = request;
   requireNotSuspended(actor);
   if (elsewhere === undefined) throw doesNotFederate();
-  const snapshot = await engine.loadSnapshot(roomId);
-  if (snapshot === undefined) throw notInRoom();
-  requireJoined(snapshot, actor.userId);
+  const snapshot = await loadForOthers(engine, roomId, actor.userId);
   const change = { sender: actor.userId, target, membership: 'invite', content } as const;
   const [template] = changeMembership(snapshot, change);
   const current = snapshot.get('m.room.member', target)?.eventId;
@@ -165,6 +163,20 @@ async function inviteOther(options: MembershipOptions, actor: Actor, request: Ta
 /** An invite that its user could never learn of is better refused. */
 export function doesNotFederate(): MatrixError {
   return new MatrixError('M_FORBIDDEN', 'Users of other servers cannot be invited: this server does not federate');
+}
+
+/** What others are in the room is to be known before anything is done to them. */
+async function loadForOthers(
+  engine: Pick<RoomEngine, 'loadSnapshot' | 'loadWhole'>,
+  roomId: RoomId,
+  sender: UserId,
+): Promise<RoomSnapshot> {
+  const known = await engine.loadSnapshot(roomId);
+  if (known === undefined) throw notInRoom();
+  requireJoined(known, sender);
+  const snapshot = known.isPartial ? await engine.loadWhole(roomId) : known;
+  if (snapshot === undefined) throw notInRoom();
+  return snapshot;
 }
 
 interface OtherChange {
@@ -181,7 +193,7 @@ async function changeOther({ engine }: MembershipOptions, { actor, request, deci
   requireNotSuspended(actor);
   const { target, content } = request;
   const sender = actor.userId;
-  if ((await engine.loadSnapshot(request.roomId)) === undefined) throw notInRoom();
+  await loadForOthers(engine, request.roomId, sender);
   return change(engine, request, (snapshot) => {
     requireJoined(snapshot, sender);
     return decide(snapshot, { sender, target, content });

@@ -6,9 +6,8 @@
  * servers send meanwhile is judged by how the user stands afterwards.
  */
 import { createLocalMembers } from '../engine/local-members.ts';
-import { membershipIn, type RoomSnapshot } from '../engine/room-snapshot.ts';
+import { membershipIn, type RoomSnapshot, serversIn } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
-import { serversIn } from '../federation/room-servers.ts';
 import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import { parseJsonText } from '../lib/parse-json.ts';
 import { referenceHash } from '../protocol/hashes.ts';

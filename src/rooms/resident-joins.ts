@@ -11,10 +11,9 @@
 import { draftPdu } from '../engine/build-pdu.ts';
 import type { Receiver } from '../engine/receive-pdu.ts';
 import { isInGraph } from '../engine/received-batch.ts';
-import type { RoomSnapshot } from '../engine/room-snapshot.ts';
+import { type RoomSnapshot, serversIn } from '../engine/room-snapshot.ts';
 import { loadTransfer, type RoomTransfer } from '../engine/room-transfer.ts';
 import type { RoomEngine } from '../engine/types.ts';
-import { serversIn } from '../federation/room-servers.ts';
 import type { Clock } from '../lib/clock.ts';
 import { checkAuth } from '../protocol/auth-rules.ts';
 import { MatrixError } from '../protocol/errors.ts';

@@ -27,6 +27,7 @@ export function createResidentRooms({ engine, serverName }: ResidentRoomOptions)
     if (snapshot === undefined || !isInhabited(snapshot)) {
       throw new MatrixError('M_NOT_FOUND', 'This server is not in the room');
     }
+    if (snapshot.isPartial) throw new MatrixError('M_NOT_FOUND', 'This server does not know all of the room yet');
     if (!isAllowed(snapshot, origin)) {
       throw new MatrixError('M_FORBIDDEN', 'The room does not let your server take part');
     }

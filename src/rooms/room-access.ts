@@ -27,6 +27,8 @@ export interface RoomMoment {
 export interface RoomAccess {
   /** Throws M_FORBIDDEN for a room that the user may not read, and for one that does not exist. */
   loadReadable(userId: UserId, roomId: RoomId): Promise<ReadableRoom>;
+  /** The same for who reads members: of a room that lacks some when they are here. */
+  loadWhole(userId: UserId, roomId: RoomId): Promise<ReadableRoom>;
   isReadable(userId: UserId, roomId: RoomId): Promise<boolean>;
   /** Undefined where the user may read nothing: no such room, or they asked to forget it. */
   loadKnown(userId: UserId, roomId: RoomId): Promise<RoomSnapshot | undefined>;
@@ -40,7 +42,7 @@ export interface StateKey {
 }
 
 export interface RoomAccessOptions {
-  readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadEvent' | 'loadStateAt' | 'loadStateEntries'>;
+  readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadWhole' | 'loadEvent' | 'loadStateAt' | 'loadStateEntries'>;
   readonly database: Transaction;
 }
 
@@ -55,11 +57,20 @@ export function createRoomAccess({ engine, database }: RoomAccessOptions): RoomA
     return isWorldReadable(snapshot) ? { snapshot, until: undefined } : undefined;
   }
 
+  async function loadReadable(userId: UserId, roomId: RoomId): Promise<ReadableRoom> {
+    const room = await findReadable(userId, roomId);
+    if (room === undefined) throw notInRoom();
+    return room;
+  }
+
   return {
-    async loadReadable(userId, roomId) {
-      const room = await findReadable(userId, roomId);
-      if (room === undefined) throw notInRoom();
-      return room;
+    loadReadable,
+
+    async loadWhole(userId, roomId) {
+      const room = await loadReadable(userId, roomId);
+      if (!room.snapshot.isPartial) return room;
+      await engine.loadWhole(roomId);
+      return loadReadable(userId, roomId);
     },
 
     async isReadable(userId, roomId) {

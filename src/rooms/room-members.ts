@@ -26,7 +26,7 @@ export interface RoomMembers {
 }
 
 export interface RoomMembersOptions {
-  readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadTimeline' | 'loadStateAt'>;
+  readonly engine: Pick<RoomEngine, 'loadSnapshot' | 'loadWhole' | 'loadTimeline' | 'loadStateAt'>;
   readonly access: RoomAccess;
   readonly database: Transaction;
 }
@@ -34,13 +34,15 @@ export interface RoomMembersOptions {
 export function createRoomMembers({ engine, access, database }: RoomMembersOptions): RoomMembers {
   return {
     async loadMembers(userId, roomId, request) {
-      const room = await access.loadReadable(userId, roomId);
+      const room = await access.loadWhole(userId, roomId);
       const members = await loadMembersOf(engine, access, { room, at: request.at });
       return members.filter(({ content }) => isWanted(content['membership'], request));
     },
 
     async loadJoined(userId, roomId) {
-      const snapshot = await engine.loadSnapshot(roomId);
+      const joined = await engine.loadSnapshot(roomId);
+      if (joined?.membershipOf(userId) !== 'join') throw notInRoom();
+      const snapshot = joined.isPartial ? await engine.loadWhole(roomId) : joined;
       if (snapshot?.membershipOf(userId) !== 'join') throw notInRoom();
       return [...snapshot.members()].filter(({ content }) => content['membership'] === 'join');
     },

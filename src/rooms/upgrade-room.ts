@@ -15,7 +15,7 @@ import type { LoadProfile } from './profile.ts';
 import { closeOldRoom, MAX_EVENTS_PER_COMMIT, mayUpgrade, planUpgrade, type UpgradeRequest } from './upgrade-plan.ts';
 
 export interface RoomUpgraderOptions {
-  readonly engine: Pick<RoomEngine, 'createRoom' | 'send' | 'loadSnapshot'>;
+  readonly engine: Pick<RoomEngine, 'createRoom' | 'send' | 'loadSnapshot' | 'loadWhole'>;
   readonly database: Database;
   readonly serverName: ServerName;
   readonly loadProfile: LoadProfile;
@@ -31,7 +31,10 @@ export function createRoomUpgrader(options: RoomUpgraderOptions): UpgradeRoom {
   return async (actor, roomId, request) => {
     requireNotSuspended(actor);
     const { userId } = actor;
-    const old = await engine.loadSnapshot(roomId);
+    const known = await engine.loadSnapshot(roomId);
+    if (known?.membershipOf(userId) !== 'join') throw notInRoom();
+    // Bans are carried over, so all have to be known.
+    const old = known.isPartial ? await engine.loadWhole(roomId) : known;
     if (old?.membershipOf(userId) !== 'join') throw notInRoom();
     if (!mayUpgrade(old, userId)) throw new MatrixError('M_FORBIDDEN', 'You may not upgrade this room');
     const member = await options.loadProfile(userId);

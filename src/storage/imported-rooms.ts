@@ -94,16 +94,17 @@ export async function deleteUnfinishedImport(tx: Transaction, roomId: RoomId): P
   ]);
 }
 
-export interface PartialRoom {
-  readonly roomId: RoomId;
-  readonly joinedVia: ServerName;
-  readonly startedAt: number;
-}
-
-/** Marks a room whose full state is still to come. */
-export async function insertPartialRoom(tx: Transaction, room: PartialRoom): Promise<void> {
-  await tx.query(sql`
-    insert into partial_state_rooms (room_id, joined_via, device_list_position, started_at)
-    values (${room.roomId}, ${room.joinedVia}, 0, ${room.startedAt})
-    on conflict (room_id) do update set joined_via = excluded.joined_via, started_at = excluded.started_at`);
+/** State events of a room that may be part of its state, by id: those that were rejected are left out. */
+export async function listUsableState(
+  tx: Transaction,
+  roomId: RoomId,
+  eventIds: readonly string[],
+): Promise<readonly { readonly nid: number; readonly type: string; readonly stateKey: string }[]> {
+  const rows = await tx.query(sql<{ event_nid: number; type: string; state_key: string }>`
+    select e.event_nid, e.type, e.state_key
+    from unnest(${textArray(eventIds)}::text[]) with ordinality as listed (event_id, place)
+    join events e on e.event_id = listed.event_id
+    where e.room_id = ${roomId} and e.state_key is not null and e.rejection is null
+    order by listed.place`);
+  return rows.map(({ event_nid, type, state_key }) => ({ nid: event_nid, type, stateKey: state_key }));
 }

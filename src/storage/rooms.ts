@@ -4,7 +4,7 @@
  */
 import type { Breathe } from '../lib/breather.ts';
 import { referenceHash } from '../protocol/hashes.ts';
-import type { EventId, RoomId, UserId } from '../protocol/ids.ts';
+import type { EventId, RoomId, ServerName, UserId } from '../protocol/ids.ts';
 import type { JsonObject } from '../protocol/pdu.ts';
 import { getRoomVersion, type RoomVersion } from '../protocol/room-version.ts';
 import type { Transaction } from './database.ts';
@@ -38,6 +38,9 @@ export interface LoadedRoom {
   readonly stateSnapshot: number;
   readonly depth: number;
   readonly lastPosition: number;
+  /** Of a room that lacks members, the servers that are in it. */
+  readonly partialServers: readonly ServerName[] | undefined;
+  readonly completeFrom: number;
 }
 
 interface RoomRow {
@@ -49,11 +52,14 @@ interface RoomRow {
   readonly state_snapshot: number;
   readonly depth: number;
   readonly last_position: number;
+  readonly complete_from: number;
+  readonly partial_servers: readonly ServerName[] | null;
 }
 
 export async function loadRooms(tx: Transaction, roomIds: readonly RoomId[]): Promise<readonly LoadedRoom[]> {
   const rows = await tx.query(sql<RoomRow>`
-    select r.room_id, r.room_version, h.state_snapshot, h.depth, h.last_position,
+    select r.room_id, r.room_version, r.complete_from, h.state_snapshot, h.depth, h.last_position,
+      (select p.servers from partial_state_rooms p where p.room_id = r.room_id) as partial_servers,
       array_agg(e.event_nid order by e.event_nid) as extremity_nids,
       array_agg(e.event_id order by e.event_nid) as extremity_ids,
       array_agg(e.state_after order by e.event_nid) as extremity_states
@@ -70,6 +76,8 @@ export async function loadRooms(tx: Transaction, roomIds: readonly RoomId[]): Pr
     stateSnapshot: row.state_snapshot,
     depth: row.depth,
     lastPosition: row.last_position,
+    partialServers: row.partial_servers ?? undefined,
+    completeFrom: row.complete_from,
   }));
 }
 

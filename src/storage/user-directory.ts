@@ -1,7 +1,7 @@
 /**
- * Searching the server's users: by localpart and by the profile that a user shows everywhere, never by what they call
- * themselves in one room. Found is only who shares a room with the searcher, or is in a room that anybody may enter or
- * read.
+ * Searching users: this server's by localpart and by the profile that a user shows everywhere, never by what they call
+ * themselves in one room; those of other servers by their localpart. Found is only who shares a room with the searcher, or
+ * is in a room that anybody may enter or read.
  *
  * https://spec.matrix.org/v1.19/client-server-api/#user-directory
  */
@@ -27,8 +27,12 @@ interface FoundRow {
   readonly avatar_url: string | null;
 }
 
+/** Sorts behind every character of a user id. */
+const LAST = '\u{10FFFF}';
+
 /**
- * Users whose id or localpart begins with the term, or a word of whose display name does: whole names first.
+ * Users whose id begins with the term, or a word of whose localpart or display name does, of other servers' users the
+ * first word of the localpart: whole names first.
  *
  * PostgreSQL cannot read every JSON text that holds \u escapes, and one of them would end every search; they stand for
  * control characters only, so that such a name or event is passed over.
@@ -37,10 +41,16 @@ export async function searchUsers(
   tx: Transaction,
   { searcher, serverName, term, limit }: UserSearch,
 ): Promise<readonly FoundUser[]> {
+  const prefix = `@${term.toLowerCase().replace(/^@/, '')}`;
   const rows = await tx.query(sql<FoundRow>`
     with candidates as (
       select a.localpart, '@' || a.localpart || ':' || ${serverName} collate "C" as user_id
       from accounts a where not a.deactivated
+      union all
+      select distinct substr(m.user_id, 2, strpos(m.user_id, ':') - 2), m.user_id
+      from memberships m
+      where m.user_id >= ${prefix} and m.user_id < ${prefix + LAST} and m.membership = 'join'
+        and substr(m.user_id, strpos(m.user_id, ':') + 1) <> ${serverName}
     ), profiled as (
       select c.localpart, c.user_id,
         case when n.value like '"%' and strpos(n.value, '\\u') = 0 then n.value::json #>> '{}' end as display_name,
@@ -50,8 +60,9 @@ export async function searchUsers(
       left join profiles v on v.user_id = c.user_id and v.field = 'avatar_url'
     )
     select user_id, display_name, avatar_url from profiled
-    where user_id <> ${searcher}
-      and (starts_with(localpart, lower(${term})) or starts_with(lower(user_id), lower(${term}))
+    where (starts_with(lower(user_id), lower(${term}))
+        or strpos(' ' || translate(localpart, '-_./=+', '      '), ' ' || lower(${term})) > 0
+        or starts_with(localpart, lower(${term}))
         or strpos(' ' || lower(display_name), ' ' || lower(${term})) > 0)
       and exists (
         select from memberships theirs

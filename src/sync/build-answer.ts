@@ -23,6 +23,7 @@ import { isNewlyJoined, type JoinedRoom, joinedTimeline, renderJoinedRooms } fro
 import type { LazySession } from './lazy-members.ts';
 import { type LeftRoom, leftTimeline, renderLeftRoom } from './left-rooms.ts';
 import { renderOutsideRooms } from './outside-rooms.ts';
+import { withoutPartial } from './partial-rooms.ts';
 import { type PresenceParts, type PresenceWanted, renderPresence } from './presence.ts';
 import {
   type RoomText,
@@ -90,10 +91,13 @@ export async function buildRooms(
   attempt: RoomsAttempt,
 ): Promise<RoomTexts & { readonly gathered: Gathered }> {
   const { typingRooms } = attempt;
-  const changes = { ...attempt.changes, rooms: attempt.changes.rooms.filter((room) => isRelevant(context, room)) };
-  const snapshots = await loadSnapshots(options, context, { changes, typingRooms });
+  const relevant = { ...attempt.changes, rooms: attempt.changes.rooms.filter((room) => isRelevant(context, room)) };
+  const loaded = await loadSnapshots(options, context, { changes: relevant, typingRooms });
+  const seen = withoutPartial(context, { rooms: relevant.rooms, snapshots: loaded });
+  const { snapshots } = seen;
+  const changes = { ...relevant, rooms: seen.rooms };
   const rooms = sortRooms(context, changes, snapshots);
-  const joined = await gatherJoined(options, context, { attempt, snapshots, changed: rooms.joined, typingRooms });
+  const joined = await gatherJoined(options, context, { changes, snapshots, changed: rooms.joined, typingRooms });
   const joinedIds = joined.map(({ snapshot }) => snapshot.roomId);
   const unreadCounts = await options.unread.count(context.userId, joinedIds, changes.position);
   const timelines = await loadTimelines(options, context, [
@@ -208,7 +212,7 @@ function sortRooms(context: SyncContext, changes: SyncChanges, snapshots: Snapsh
 }
 
 interface Gathering {
-  readonly attempt: RoomsAttempt;
+  readonly changes: SyncChanges;
   readonly snapshots: Snapshots;
   readonly changed: readonly RoomChange[];
   readonly typingRooms: readonly RoomId[];
@@ -217,9 +221,8 @@ interface Gathering {
 async function gatherJoined(
   options: AnswerOptions,
   context: SyncContext,
-  { attempt, snapshots, changed, typingRooms }: Gathering,
+  { changes, snapshots, changed, typingRooms }: Gathering,
 ): Promise<readonly JoinedRoom[]> {
-  const { changes } = attempt;
   const isNew = (change: RoomChange | undefined): boolean => change !== undefined && isNewlyJoined(context, change);
   const newRooms = changed.filter(isNew).map(({ roomId }) => roomId);
   const first = await loadFirst(options, context, { roomIds: newRooms, upTo: changes.position });

@@ -95,7 +95,7 @@ function prepare(options: JoinedRoomsOptions, context: SyncContext, room: Joined
     return { ...room, roomId, timeline: undefined, isFull: false, stateWanted: undefined, summary: undefined };
   }
   const isFull = context.fullState || isNewlyJoined(context, change);
-  const hasSummary = isFull || changesSummary(timeline, context);
+  const hasSummary = isFull || snapshot.parts.completeFrom > context.after || changesSummary(timeline, context);
   const heroes = hasSummary ? getHeroes(snapshot, context.userId) : [];
   const stateWanted = { snapshot, timeline, isFull, after: context.after, upTo: options.upTo, heroes };
   const summary = hasSummary ? renderSummary(snapshot, heroes) : undefined;

@@ -6,6 +6,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { RoomId } from '../protocol/ids.ts';
 import { type AccountDataRow, accountDataStream } from '../storage/account-data.ts';
 import { type OutsideMembership, outsideStream } from '../storage/outside-memberships.ts';
+import { wholeRoomStream } from '../storage/partial-rooms.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { type ReceiptRow, receiptStream } from '../storage/receipts.ts';
 import { stateChangeStream } from '../storage/state-change-stream.ts';
@@ -154,14 +155,18 @@ function changesIn(batch: CommittedBatch): readonly RecentChange[] {
     };
   });
   const stateChanges = batch.rowsOf(stateChangeStream);
+  const wholeRooms = batch.rowsOf(wholeRoomStream);
   const receipts = batch.rowsOf(receiptStream);
   const accountData = batch.rowsOf(accountDataStream);
   const outside = batch.rowsOf(outsideStream);
-  if ([stateChanges, receipts, accountData, outside].every(({ length }) => length === 0)) return events;
+  if ([stateChanges, wholeRooms, receipts, accountData, outside].every(({ length }) => length === 0)) return events;
   return [
     ...events,
     ...stateChanges.map(({ position, row: { roomId, stateKey, member } }): RecentChange => {
       return { kind: 'event', position, roomId, member: member && { ...member, userId: stateKey } };
+    }),
+    ...wholeRooms.map(({ position, row: { roomId } }): RecentChange => {
+      return { kind: 'event', position, roomId, member: undefined };
     }),
     ...receipts.map(({ position, row }): RecentChange => ({ kind: 'receipt', position, row })),
     ...accountData.map(({ position, row }): RecentChange => ({ kind: 'account_data', position, row })),

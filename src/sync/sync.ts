@@ -19,6 +19,7 @@ import {
 } from '../protocol/invite-permission.ts';
 import { accountDataStream } from '../storage/account-data.ts';
 import { outsideStream } from '../storage/outside-memberships.ts';
+import { wholeRoomStream } from '../storage/partial-rooms.ts';
 import { pduStream } from '../storage/pdu-stream.ts';
 import { receiptStream } from '../storage/receipts.ts';
 import { loadWriterPosition } from '../storage/rooms.ts';
@@ -257,6 +258,7 @@ function wake(waiters: Waiters, batch: CommittedBatch): void {
   for (const { row } of batch.rowsOf(stateChangeStream)) {
     if (row.member !== undefined) waiters.wakeUser(row.stateKey);
   }
+  for (const { row } of batch.rowsOf(wholeRoomStream)) waiters.wakeRoom(row.roomId);
   for (const { row } of batch.rowsOf(receiptStream)) {
     if (row.type === 'm.read.private') waiters.wakeUser(row.userId);
     else waiters.wakeRoom(row.roomId);

@@ -9,12 +9,12 @@ import { createStateResolver } from '../../src/engine/state-resolver.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { KeyedQueue } from '../../src/lib/keyed-queue.ts';
 import { createEvent } from '../../src/protocol/event.ts';
-import type { EventId, RoomId } from '../../src/protocol/ids.ts';
+import type { EventId, RoomId, ServerName } from '../../src/protocol/ids.ts';
 import type { Event, JsonObject, JsonValue } from '../../src/protocol/pdu.ts';
 import { hashAndSignEvent } from '../../src/protocol/sign-event.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { BOB, createTestEngine, message, type TestEngine, versionOf } from '../support/engine.ts';
-import { createVerifier } from '../support/receiver.ts';
+import { createNoPolicing, createVerifier } from '../support/receiver.ts';
 import { RemoteServer } from '../support/remote-room.ts';
 
 const remote = new RemoteServer('remote.example');
@@ -110,7 +110,8 @@ function createImporter(at: TestEngine) {
     ]),
   );
   const resolver = createStateResolver({ database, snapshotNids, runner: createResolutionRunner() });
-  const parts = { database, engine, eventNids, resolver, verifier, serverName };
+  const policing = createNoPolicing(serverName);
+  const parts = { database, engine, eventNids, resolver, verifier, serverName, policing };
   return createRoomImporter({ ...parts, clock: systemClock, receiving: new KeyedQueue() });
 }
 
@@ -118,10 +119,10 @@ interface Given {
   readonly state: Iterable<JsonValue> | AsyncIterable<JsonValue>;
   readonly authChain?: Iterable<JsonValue>;
   readonly joinEvent: JsonValue;
-  readonly partial?: boolean;
+  readonly partial?: ReadonlySet<ServerName>;
 }
 
-const importInto = (at: TestEngine, { authChain = [], partial = false, ...given }: Given): Promise<ImportResult> =>
+const importInto = (at: TestEngine, { authChain = [], partial, ...given }: Given): Promise<ImportResult> =>
   createImporter(at).importRoom({ ...given, roomId: ROOM, version: VERSION, via: remote.name, authChain, partial });
 
 test('A3, A20: bad events among the state are left out alone; without its create event there is no room', async () => {
@@ -161,7 +162,7 @@ test('a partial state is marked as one', async () => {
   await using at = await createTestEngine();
   const base = makeBase();
   const state = [base.create, base.creator, base.power, base.rules].map(({ pdu }) => pdu);
-  await importInto(at, { state, joinEvent: makeJoin(at, base).pdu, partial: true });
+  await importInto(at, { state, joinEvent: makeJoin(at, base).pdu, partial: new Set([remote.name]) });
   const rows = await at.db.database.query(sql<{ joined_via: string }>`select joined_via from partial_state_rooms`);
   assert.deepEqual(rows, [{ joined_via: remote.name }]);
 });

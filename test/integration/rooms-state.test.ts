@@ -234,6 +234,9 @@ describe('room state', () => {
       await server.as('alice').ok('PUT', list, {});
       assert.deepEqual((await bob.get(list)).body, { visibility: 'public' });
       assert.deepEqual(errorOf(await bob.get('/directory/list/room/!unknown:test.example')), [404, 'M_NOT_FOUND']);
+      server.admins.add('root');
+      assert.equal((await server.as('root').call('PUT', list, { visibility: 'private' })).status, 200);
+      assert.equal((await server.as('root').call('PUT', list, { visibility: 'public' })).status, 200);
     });
 
     test('canonical aliases have to lead to the room', async () => {

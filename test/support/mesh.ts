@@ -89,7 +89,7 @@ export class MeshServer {
       authChain: state.authChain,
       joinEvent: event.pdu,
       via: via.name,
-      partial: false,
+      partial: undefined,
     });
     if (!imported.imported) throw new Error(imported.reason);
     // What was sent before is history to this server.
@@ -173,6 +173,10 @@ export class Mesh implements AsyncDisposable {
         orFail(await ask(server).loadMissingEvents({ ...question, serverName, minDepth: 0 })),
       fetchStateIds: async ({ server, roomId, eventId }) =>
         orFail(await ask(server).loadStateIds({ serverName, roomId, eventId })),
+      fetchState: async ({ server, roomId, eventId }) => {
+        const { pdus, authChain } = orFail(await ask(server).loadState({ serverName, roomId, eventId }));
+        return { state: pdus, authChain };
+      },
       fetchEvent: async ({ server, eventId }) => (await ask(server).loadEvent(serverName, eventId))?.pdu,
       fetchBackfill: async ({ server, ...question }) =>
         orFail(await ask(server).loadBackfill({ ...question, serverName })),

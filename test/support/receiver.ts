@@ -38,6 +38,7 @@ export function createNoPolicing(serverName: ServerName): Policing {
 export const nobody: RemoteRooms = {
   fetchMissingEvents: async () => [],
   fetchStateIds: () => Promise.reject(new Error('unreachable')),
+  fetchState: () => Promise.reject(new Error('unreachable')),
   fetchEvent: async () => undefined,
   fetchBackfill: async () => [],
 };

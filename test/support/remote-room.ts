@@ -82,6 +82,28 @@ export class RemoteRoom {
     return event;
   }
 
+  /** An event that another server made. */
+  learnPdu(pdu: JsonObject): Event {
+    return this.learn(createEvent(pdu as Pdu, this.version));
+  }
+
+  /** An event that is there, and that this server's own state knows nothing of. */
+  hide(event: Event): Event {
+    const before = this.#stateOver(event.prevEvents);
+    this.events.set(event.eventId, event);
+    this.#before.set(event.eventId, before);
+    this.#after.set(event.eventId, before);
+    this.#newest = event.eventId;
+    return event;
+  }
+
+  /** The state event that is current. */
+  current(type: string, stateKey = ''): Event {
+    const event = this.stateAfter(this.newest).get(stateKeyOf(type, stateKey));
+    if (event === undefined) throw new Error(`the remote room has no ${type}`);
+    return event;
+  }
+
   get newest(): EventId {
     if (this.#newest === undefined) throw new Error('the remote room is empty');
     return this.#newest;
@@ -159,6 +181,11 @@ export class RemoteRoom {
         if (!this.events.has(eventId)) throw new Error('unknown event');
         const stateIds = state.map((event) => event.eventId);
         return { stateIds, authChainIds: [...authChainOf(stateIds, (id) => this.events.get(id))] };
+      },
+      fetchState: async ({ eventId }) => {
+        const ids = [...(this.#before.get(eventId) ?? new Map<string, Event>()).values()].map((event) => event.eventId);
+        const chain = [...authChainOf(ids, (id) => this.events.get(id))];
+        return { state: ids.flatMap((id) => give(id) ?? []), authChain: chain.flatMap((id) => give(id) ?? []) };
       },
       fetchEvent: async ({ eventId }) => give(eventId),
       fetchBackfill: async ({ from, limit }) => {

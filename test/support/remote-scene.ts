@@ -38,6 +38,7 @@ export async function createScene(version = '12'): Promise<Scene> {
   const asked: RemoteRooms = {
     fetchMissingEvents: (request) => scene.answers.fetchMissingEvents(request),
     fetchStateIds: (request) => scene.answers.fetchStateIds(request),
+    fetchState: (request) => scene.answers.fetchState(request),
     fetchEvent: (request) => scene.answers.fetchEvent(request),
     fetchBackfill: (request) => scene.answers.fetchBackfill(request),
   };

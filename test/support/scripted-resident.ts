@@ -2,7 +2,7 @@
  * A scripted server that is in a room of its own and lets others join it, and that lies where a test wants it to.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { RoomId, UserId } from '../../src/protocol/ids.ts';
+import type { EventId, RoomId, UserId } from '../../src/protocol/ids.ts';
 import type { Event, JsonObject } from '../../src/protocol/pdu.ts';
 import { authChainOf } from '../../src/protocol/state-resolution/index.ts';
 import type { TestAuthority } from './certificates.ts';
@@ -21,6 +21,10 @@ export interface ScriptedResident extends AsyncDisposable {
   template: (answer: TemplateAnswer) => JsonObject | number | ScriptedError;
   /** Changes what `/send_join` answers; text is sent as it is. */
   answer: (answer: JoinAnswer) => JsonObject | string | number | Promise<JoinAnswer>;
+  /** Whether it leaves members out of what `/send_join` answers. */
+  omitsMembers: boolean;
+  /** Changes what `/state_ids` and `/state` answer. */
+  giveState: (answer: JsonObject) => JsonObject | number | Promise<JsonObject | number>;
   /** Whether it knows the first version of `/send_join` only. */
   isOld: boolean;
 }
@@ -80,6 +84,8 @@ export async function startScriptedResident(
     joins: [],
     template: (answer) => answer,
     answer: (answer) => answer,
+    omitsMembers: false,
+    giveState: (answer) => answer,
     isOld: false,
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
@@ -126,8 +132,34 @@ async function answerTo(
       (id) => room.events.get(id),
     );
     const authChain = [...chain].flatMap((id) => room.events.get(id)?.pdu ?? []);
-    const answer = await resident.answer({ state: state.map(({ pdu }) => pdu), auth_chain: authChain, event: body });
+    const given = resident.omitsMembers ? state.filter(({ type }) => type !== 'm.room.member') : state;
+    const answer = await resident.answer({
+      state: given.map(({ pdu }) => pdu),
+      auth_chain: authChain,
+      event: body,
+      ...(resident.omitsMembers && { members_omitted: true, servers_in_room: [server.serverName] }),
+    });
     return resident.isOld ? `[200, ${JSON.stringify(answer)}]` : answer;
   }
-  return 404;
+  const pdu = path.includes('/event/') ? room.events.get(last as EventId)?.pdu : undefined;
+  if (pdu !== undefined) return { pdus: [pdu] };
+  return path.includes('/state') ? giveState(resident, url) : 404;
+}
+
+/** The state before an event, or its ids. */
+async function giveState(
+  { room, server, giveState: give }: ScriptedResident,
+  url: string,
+): Promise<JsonObject | number> {
+  const { pathname, searchParams } = new URL(url, 'https://resident.example');
+  const asked = {
+    server: server.serverName,
+    roomId: room.roomId,
+    eventId: (searchParams.get('event_id') ?? '') as EventId,
+  };
+  if (!room.events.has(asked.eventId)) return 404;
+  const { stateIds, authChainIds } = await room.answers().fetchStateIds(asked);
+  if (pathname.includes('/state_ids/')) return give({ pdu_ids: stateIds, auth_chain_ids: authChainIds });
+  const pdusOf = (ids: readonly EventId[]) => ids.flatMap((id) => room.events.get(id)?.pdu ?? []);
+  return give({ pdus: pdusOf(stateIds), auth_chain: pdusOf(authChainIds) });
 }

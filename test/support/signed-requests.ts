@@ -1,6 +1,7 @@
 /**
  * Requests as another server makes them: signed with the key of a scripted one, whatever they hold.
  */
+import { secureRandom } from '../../src/lib/random.ts';
 import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import type { JsonObject, Pdu } from '../../src/protocol/pdu.ts';
 import { signRequest } from '../../src/protocol/request-signing.ts';
@@ -24,6 +25,18 @@ export function askAs(
   const signed = { method, uri: path, origin: peer.serverName, destination: serverName, content };
   const authorization = signRequest(signed, peer.signingKey);
   return call(url, { method, path, body, headers: { authorization } });
+}
+
+/** Sends PDUs in a transaction of their own, which has to be taken. */
+export async function sendPdus(
+  peer: ScriptedServer,
+  homeserver: TestHomeserver,
+  pdus: readonly JsonObject[],
+): Promise<void> {
+  const path = `/_matrix/federation/v1/send/${secureRandom.alphanumeric(12)}`;
+  const body = { origin: peer.serverName, origin_server_ts: Date.now(), pdus };
+  const { status } = await askAs(peer, homeserver, { method: 'PUT', path, body });
+  if (status !== 200) throw new Error(`the transaction was answered with ${status}`);
 }
 
 /** An event of the scripted server's, hashed and signed, with its id. */

@@ -9,6 +9,7 @@ import { rawJson } from '../../http/answer.ts';
 import { defineEndpoint, type Endpoint } from '../../http/endpoint.ts';
 import { AnyObject } from '../../http/schema.ts';
 import { MatrixError } from '../../protocol/errors.ts';
+import type { RoomId, UserId } from '../../protocol/ids.ts';
 import type { Rooms } from '../../rooms/rooms.ts';
 import { clientPaths, readRoomId } from './room-requests.ts';
 
@@ -33,7 +34,7 @@ export function roomStateEndpoints({ access, setState, clock }: Ports): readonly
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate',
       async handle({ requester, params }) {
         const roomId = readRoomId(params.roomId);
-        const state = await access.loadState(await access.loadReadable(requester.userId, roomId));
+        const state = await access.loadState(await access.loadWhole(requester.userId, roomId));
         const now = clock.now();
         return rawJson(JSON.stringify(state.map((entry) => renderStateEvent(entry, roomId, now))));
       },
@@ -47,8 +48,9 @@ export function roomStateEndpoints({ access, setState, clock }: Ports): readonly
       spec: 'https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstateeventtypestatekey',
       async handle({ requester, params: { roomId: room, eventType: type, stateKey = '' }, query }) {
         const roomId = readRoomId(room);
-        const readable = await access.loadReadable(requester.userId, roomId);
-        const entry = await access.loadStateEntry(readable, { type, stateKey });
+        const key = { type, stateKey };
+        const known = await access.loadStateEntry(await access.loadReadable(requester.userId, roomId), key);
+        const entry = known ?? (await loadMissing({ access }, { userId: requester.userId, roomId, key }));
         if (entry === undefined) throw new MatrixError('M_NOT_FOUND', 'The room has no such state');
         return query.format === 'event' ? renderStateEvent(entry, roomId, clock.now()) : entry.content;
       },
@@ -67,4 +69,16 @@ export function roomStateEndpoints({ access, setState, clock }: Ports): readonly
       },
     }),
   ];
+}
+
+interface Missing {
+  readonly userId: UserId;
+  readonly roomId: RoomId;
+  readonly key: { readonly type: string; readonly stateKey: string };
+}
+
+/** A member of whom nothing is known may be one that is still to come. */
+async function loadMissing({ access }: Pick<Ports, 'access'>, { userId, roomId, key }: Missing) {
+  if (key.type !== 'm.room.member') return undefined;
+  return access.loadStateEntry(await access.loadWhole(userId, roomId), key);
 }
