@@ -12,7 +12,7 @@ import { listUsableState, loadNids } from '../storage/imported-rooms.ts';
 import { type KnownEvent, updateOutlierState } from '../storage/received-events.ts';
 import { listStateEntries } from '../storage/state.ts';
 import { askServers, type FetchParts, type FetchWork, fetchAuthEvents, fetchEvents } from './fetch-events.ts';
-import { judgeImported, storeUnjudged } from './import-events.ts';
+import { startImport } from './import-events.ts';
 import { keysToJudge, viewOf } from './judge-received.ts';
 import { storeOutliers } from './outliers.ts';
 import type { StateIds } from './ports.ts';
@@ -110,9 +110,11 @@ async function fetchWhole(
 ): Promise<void> {
   const { roomId, version } = batch;
   const answer = await parts.remote.fetchState({ server, roomId, eventId, version });
-  const authChain = await storeUnjudged(parts, batch, answer.authChain);
-  const state = await storeUnjudged(parts, batch, answer.state);
-  await judgeImported(parts, { room: batch, create }, [...authChain, ...state]);
+  if (create === undefined) return;
+  const events = startImport(parts, batch, create);
+  await events.take(answer.authChain);
+  await events.take(answer.state);
+  await events.finish(create);
 }
 
 /** State events of this room that were not rejected: what a server claims beyond that is left out. */

@@ -36,7 +36,7 @@ import { insertRoom, isKnownRoom } from '../storage/rooms.ts';
 import type { Fact } from '../streams/committer.ts';
 import { admitPdus, admitted } from './admit-pdus.ts';
 import { citedMembers } from './cited-members.ts';
-import { type ImportedEvent, type ImportParts, judgeImported, storeUnjudged } from './import-events.ts';
+import { type EventImport, type ImportedEvent, type ImportParts, startImport } from './import-events.ts';
 import { judgeByAuthEvents } from './judge-received.ts';
 import { loadEntries } from './load-state.ts';
 import { createLocalMembers } from './local-members.ts';
@@ -143,11 +143,12 @@ async function prepare(
   request: ImportRequest,
   join: ReceivedEvent,
 ): Promise<Prepared | { readonly reason: string }> {
-  const authChain = await storeUnjudged(options, request, request.authChain);
-  const stateEvents = await storeUnjudged(options, request, request.state);
-  const create = await judgeCreate(options, request, stateEvents);
+  const events = startImport(options, request);
+  await events.take(request.authChain);
+  const stateEvents = await events.take(request.state);
+  const create = await judgeCreate(options, request, { events, stateEvents });
   if (create === undefined) return { reason: 'the state holds no create event of this room and version' };
-  await judgeImported(options, { room: request, create }, [...authChain, ...stateEvents]);
+  await events.finish(create);
   const authEvents = await loadKnownEvents(options.database, request.version, join.event.authEvents);
   if (authEvents.length < join.event.authEvents.length) return { reason: 'not all auth events of the join were given' };
   const given = await loadState(options, request, { stateEvents, depth: join.event.depth - 1 });
@@ -163,12 +164,12 @@ async function prepare(
 async function judgeCreate(
   options: RoomImporterOptions,
   request: ImportRequest,
-  stateEvents: readonly ImportedEvent[],
+  { events, stateEvents }: { readonly events: EventImport; readonly stateEvents: readonly ImportedEvent[] },
 ): Promise<StateEvent | undefined> {
   const named = stateEvents.filter(({ type, stateKey }) => type === 'm.room.create' && stateKey === '');
   const [only] = named;
   if (only === undefined || new Set(named.map(({ nid }) => nid)).size > 1) return undefined;
-  await judgeImported(options, { room: request, create: undefined }, [only]);
+  await events.restOn(only);
   const [known] = await loadKnownEvents(options.database, request.version, [only.eventId]);
   if (known === undefined || known.rejection !== undefined || known.event.roomId !== request.roomId) return undefined;
   // Versions from before there was the field are version 1.

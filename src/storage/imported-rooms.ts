@@ -24,6 +24,14 @@ export async function updateVerdicts(
     where events.event_nid = verdict.nid and events.rejection = ${UNJUDGED}`);
 }
 
+/** Verdicts that do not hold: the events, which are not in use yet, are to be judged anew. */
+export async function updateUnjudged(tx: Transaction, nids: readonly number[]): Promise<void> {
+  if (nids.length === 0) return;
+  await tx.query(sql`
+    update events set rejection = ${UNJUDGED}, auth_nids = '{}'
+    where event_nid = any(${bigintArray(nids)}::bigint[]) and outlier and position is null`);
+}
+
 /** The numeric ids of events that are stored. */
 export async function loadNids(
   tx: Transaction,

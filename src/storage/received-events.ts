@@ -162,10 +162,10 @@ export interface UnplacedEvent {
   readonly rejection: string | undefined;
 }
 
-/** Stores events without a place in the stream; of those that are known already nothing changes. */
-export async function insertUnplaced(tx: Transaction, events: readonly UnplacedEvent[]): Promise<void> {
-  if (events.length === 0) return;
-  await tx.query(sql`
+/** Stores events without a place in the stream; of those that are known already nothing changes. Gives how many were not. */
+export async function insertUnplaced(tx: Transaction, events: readonly UnplacedEvent[]): Promise<number> {
+  if (events.length === 0) return 0;
+  const rows = await tx.query(sql<{ event_nid: number }>`
     insert into events (event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts,
       state_before, state_after, outlier, soft_failed, rejection, auth_nids, pdu)
     select event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts, state_before, state_after,
@@ -188,7 +188,9 @@ export async function insertUnplaced(tx: Transaction, events: readonly UnplacedE
       ${textArray(events.map(({ pduText }) => pduText))}::text[]
     ) as event (event_nid, event_id, room_id, type, state_key, sender, depth, origin_server_ts, state_before,
       state_after, outlier, soft_failed, rejection, auth_nids, pdu)
-    on conflict (event_id) do nothing`);
+    on conflict (event_id) do nothing
+    returning event_nid`);
+  return rows.length;
 }
 
 /** An outlier at which the room's state became known: what follows it can be judged. */

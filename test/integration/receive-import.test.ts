@@ -8,10 +8,13 @@ import { createResolutionRunner } from '../../src/engine/resolution-runner.ts';
 import { createStateResolver } from '../../src/engine/state-resolver.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { KeyedQueue } from '../../src/lib/keyed-queue.ts';
+import { encodeCanonicalJson } from '../../src/protocol/canonical-json.ts';
 import { createEvent } from '../../src/protocol/event.ts';
 import type { EventId, RoomId, ServerName } from '../../src/protocol/ids.ts';
 import type { Event, JsonObject, JsonValue } from '../../src/protocol/pdu.ts';
 import { hashAndSignEvent } from '../../src/protocol/sign-event.ts';
+import type { Database } from '../../src/storage/database.ts';
+import { insertUnplaced, loadKnownEvents } from '../../src/storage/received-events.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { BOB, createTestEngine, message, type TestEngine, versionOf } from '../support/engine.ts';
 import { createNoPolicing, createVerifier } from '../support/receiver.ts';
@@ -99,9 +102,8 @@ function makeJoin(at: TestEngine, { create, power, rules }: ReturnType<typeof ma
   return make({ type: 'm.room.member', sender: BOB, stateKey: BOB, content, auth, by });
 }
 
-function createImporter(at: TestEngine) {
-  const { engine, serverName, signingKey, db } = at;
-  const { database } = db;
+function createImporter(at: TestEngine, database: Database = at.db.database) {
+  const { engine, serverName, signingKey } = at;
   const { snapshotNids, eventNids } = engine.writing;
   const verifier = createVerifier(
     new Map([
@@ -156,6 +158,62 @@ test('A3: a join that the state does not allow, or that is not ours to make, bri
   const unsigned = await importInto(at, { state: [...state, base.rules.pdu], joinEvent: forged });
   assert.ok(!unsigned.imported);
   assert.equal(await at.engine.loadSnapshot(ROOM), undefined);
+});
+
+test('A3: verdicts rest on the create event of the state, whatever other one came before', async () => {
+  await using at = await createTestEngine();
+  const base = makeBase();
+  const mallory = remote.user('mallory');
+  const content = { room_version: '11' };
+  const other = make({ type: 'm.room.create', sender: mallory, stateKey: '', content, auth: [] });
+  const usurper = makeMember(mallory, [other.eventId]);
+  const state = [base.create, base.creator, base.power, base.rules].map(({ pdu }) => pdu);
+  const authChain = [other, usurper].map(({ pdu }) => pdu);
+  const imported = await importInto(at, { state, authChain, joinEvent: makeJoin(at, base).pdu });
+  assert.ok(imported.imported);
+  assert.equal((await at.engine.loadSnapshot(ROOM))?.stateCount, 5);
+  const known = await loadKnownEvents(at.db.database, VERSION, [other.eventId, usurper.eventId]);
+  assert.deepEqual(
+    known.map(({ rejection }) => rejection !== undefined),
+    [true, true],
+  );
+});
+
+test('events that somebody else stored meanwhile are cited by the numbers that they have', async () => {
+  await using at = await createTestEngine();
+  const { database } = at.db;
+  const base = makeBase();
+  const nid = await at.engine.writing.eventNids.take();
+  const { pdu } = base.power;
+  const outlier = { stateBefore: null, stateAfter: null, authNids: [], outlier: true, softFailed: false };
+  let isFirst = true;
+  const crossed: Database = {
+    transaction: (work) => database.transaction(work),
+    async query(statement) {
+      if (isFirst && statement.text.includes('insert into events')) {
+        isFirst = false;
+        const pduText = encodeCanonicalJson(pdu);
+        await insertUnplaced(database, [{ ...outlier, nid, event: base.power, pduText, rejection: undefined }]);
+      }
+      return database.query(statement);
+    },
+  };
+  const state = [base.create, base.creator, base.power, base.rules];
+  const request = { authChain: [], joinEvent: makeJoin(at, base).pdu, partial: undefined };
+  const result = await createImporter(at, crossed).importRoom({
+    ...request,
+    roomId: ROOM,
+    version: VERSION,
+    via: remote.name,
+    state: state.map((event) => event.pdu),
+  });
+  assert.ok(result.imported);
+  const rows = await database.query(sql<{ event_id: EventId; event_nid: number; auth_nids: readonly number[] }>`
+    select event_id, event_nid, auth_nids from events where room_id = ${ROOM}`);
+  const nidOf = new Map(rows.map((row) => [row.event_id, row.event_nid]));
+  assert.equal(nidOf.get(base.power.eventId), nid);
+  const rules = rows.find((row) => row.event_id === base.rules.eventId);
+  assert.deepEqual(new Set(rules?.auth_nids), new Set(base.rules.authEvents.map((id) => nidOf.get(id))));
 });
 
 test('a partial state is marked as one', async () => {
