@@ -217,7 +217,9 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   stack.defer(() => shared.receiving.idle());
   const receiver = createReceiver(shared);
   const importer = createRoomImporter(shared);
-  const completion = createRoomCompletion({ ...options, completer: createRoomCompleter(shared) });
+  const onProgress = (roomId: RoomId, events: number): void =>
+    logger.info({ roomId, events }, 'the members of a room are on their way');
+  const completion = createRoomCompletion({ ...options, completer: createRoomCompleter({ ...shared, onProgress }) });
   const remoteJoins = createRemoteJoins({ ...options, importer, receiver, onPartial: completion.wake });
   const residence = { ...options, receiver, loadResidentRoom: createResidentRooms(options) };
   const elsewhere = createElsewhere({ ...shared, receiver, stopping: stopping.signal });

@@ -50,12 +50,14 @@ export async function placeReceived(
   if (authEvents.length < event.authEvents.length) return drop('not all of its auth events could be had');
   const given = await findStateBefore(parts, { turn, batch, event });
   if (given === undefined) return drop('not all of its prev events could be had');
-  const before = turn.head.isPartial ? await withCited(parts, { batch, authEvents }, given) : given;
   const create = turn.head.get('m.room.create', '');
   const byAuthEvents =
     oversize === undefined
       ? judgeByAuthEvents(event, { version, authEvents, create })
       : rejected(`v${version.id}:size`, oversize);
+  // Only the right auth events say anything about members.
+  const isCiting = turn.head.isPartial && byAuthEvents.allowed;
+  const before = isCiting ? await withCited(parts, { batch, authEvents }, given) : given;
   const verdict = byAuthEvents.allowed ? checkAuth(event, before.view, version) : byAuthEvents;
   const nid = known.get(event.eventId)?.nid ?? (await parts.writing.eventNids.take());
   const arrival = { turn, batch, received, nid, authNids: authEvents.map((one) => one.nid), before };
