@@ -230,7 +230,9 @@ export function createFederationRooms(options: FederationRoomsOptions): Federati
   const receiver = createReceiver(shared);
   const policed = createPolicedEngine(shared);
   const importer = createRoomImporter(shared);
-  const completion = createRoomCompletion({ ...options, completer: createRoomCompleter(shared) });
+  const onProgress = (roomId: RoomId, events: number): void =>
+    logger.info({ roomId, events }, 'the members of a room are on their way');
+  const completion = createRoomCompletion({ ...options, completer: createRoomCompleter({ ...shared, onProgress }) });
   const remoteJoins = createRemoteJoins({ ...options, importer, receiver, onPartial: completion.wake });
   const residence = { ...options, receiver, loadResidentRoom: createResidentRooms(options) };
   const elsewhere = createElsewhere({ ...shared, receiver, stopping: stopping.signal });

@@ -7,7 +7,8 @@
  * https://spec.matrix.org/v1.19/server-server-api/#retrieving-state
  */
 import { checkAuth } from '../protocol/auth-rules.ts';
-import type { EventId, ServerName } from '../protocol/ids.ts';
+import type { EventId, RoomId, ServerName } from '../protocol/ids.ts';
+import type { JsonValue } from '../protocol/pdu.ts';
 import { listUsableState, loadNids } from '../storage/imported-rooms.ts';
 import { type KnownEvent, updateOutlierState } from '../storage/received-events.ts';
 import { listStateEntries } from '../storage/state.ts';
@@ -15,7 +16,7 @@ import { askServers, type FetchParts, type FetchWork, fetchAuthEvents, fetchEven
 import { startImport } from './import-events.ts';
 import { keysToJudge, viewOf } from './judge-received.ts';
 import { storeOutliers } from './outliers.ts';
-import type { StateIds } from './ports.ts';
+import type { PduSource, StateIds } from './ports.ts';
 import { loadKnown } from './received-batch.ts';
 import type { NewStateEvent, StateResolver } from './state-resolver.ts';
 
@@ -26,8 +27,13 @@ const MAX_SINGLE_EVENTS = 100;
 /** Bounds one statement. */
 const IDS_PER_QUERY = 10_000;
 
+/** Events between two reports of how far it is. */
+const PROGRESS_STEP = 5_000;
+
 export interface StateFetchParts extends FetchParts {
   readonly resolver: StateResolver;
+  /** Told now and then how many events of a large state are stored. */
+  readonly onProgress?: (roomId: RoomId, events: number) => void;
 }
 
 interface StateAt {
@@ -113,8 +119,17 @@ async function fetchWhole(
   if (create === undefined) return;
   const events = startImport(parts, batch, create);
   await events.take(answer.authChain);
-  await events.take(answer.state);
+  await events.take(counted(parts, roomId, answer.state));
   await events.finish(create);
+}
+
+async function* counted({ onProgress }: StateFetchParts, roomId: RoomId, source: PduSource): AsyncIterable<JsonValue> {
+  let events = 0;
+  for await (const value of source) {
+    yield value;
+    events += 1;
+    if (events % PROGRESS_STEP === 0) onProgress?.(roomId, events);
+  }
 }
 
 /** State events of this room that were not rejected: what a server claims beyond that is left out. */

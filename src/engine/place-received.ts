@@ -36,6 +36,7 @@ import { judgeByAuthEvents, keysToJudge, viewOf } from './judge-received.ts';
 import { afterGap, placeEvent } from './place-event.ts';
 import { placeForked } from './place-forked.ts';
 import { isInGraph, type ReceivedBatch } from './received-batch.ts';
+import type { Turn } from './room-actor.ts';
 import { loadChain } from './room-loader.ts';
 import type { RoomSnapshot, StateEntry } from './room-snapshot.ts';
 import { toStateChangeFact } from './state-change-facts.ts';
@@ -50,12 +51,14 @@ export async function placeReceived(
   if (authEvents.length < event.authEvents.length) return drop('not all of its auth events could be had');
   const given = await findStateBefore(parts, { turn, batch, event });
   if (given === undefined) return drop('not all of its prev events could be had');
-  const before = turn.head.isPartial ? await withCited(parts, { batch, authEvents }, given) : given;
   const create = turn.head.get('m.room.create', '');
   const byAuthEvents =
     oversize === undefined
       ? judgeByAuthEvents(event, { version, authEvents, create })
       : rejected(`v${version.id}:size`, oversize);
+  // Only the right auth events say anything about members.
+  const isCiting = turn.head.isPartial && byAuthEvents.allowed;
+  const before = isCiting ? await withCited(parts, { turn, batch, authEvents }, given) : given;
   const verdict = byAuthEvents.allowed ? checkAuth(event, before.view, version) : byAuthEvents;
   const nid = known.get(event.eventId)?.nid ?? (await parts.writing.eventNids.take());
   const arrival = { turn, batch, received, nid, authNids: authEvents.map((one) => one.nid), before };
@@ -97,9 +100,7 @@ async function findStateBefore(
   if (prevs.size === 0) return { stateNid: null, view: viewOf([]), isAtHead: false, cited: [] };
   const states = [...prevs].map((id) => batch.known.get(id)?.stateAfter ?? undefined);
   if (states.includes(undefined)) return undefined;
-  // What was decided before must be in the database: states are read there.
-  await batch.committed;
-  if (turn.actor.isBusy) await writing.commit(turn.actor, { facts: [] });
+  await settle({ writing }, turn, batch);
   const stateNid = await resolver.resolve(
     batch,
     states.flatMap((nid) => nid ?? []),
@@ -110,20 +111,28 @@ async function findStateBefore(
   return { stateNid, view: viewOf(await listStateEntries(database, wanted)), isAtHead: false, cited: [] };
 }
 
+/** What was decided before must be in the database: states are read there. */
+async function settle({ writing }: Pick<PlacingParts, 'writing'>, turn: Turn, batch: ReceivedBatch): Promise<void> {
+  await batch.committed;
+  if (turn.actor.isBusy) await writing.commit(turn.actor, { facts: [] });
+}
+
 interface CitedIn {
+  readonly turn: Turn;
   readonly batch: ReceivedBatch;
   readonly authEvents: readonly KnownEvent[];
 }
 
 /** While members are missing, those that the event's auth events show count as part of the state. */
 async function withCited(
-  { resolver }: PlacingParts,
-  { batch, authEvents }: CitedIn,
+  parts: PlacingParts,
+  { turn, batch, authEvents }: CitedIn,
   before: StateBefore,
 ): Promise<StateBefore> {
   const cited = before.stateNid === null ? [] : citedMembers(batch.version, before.view, authEvents);
   if (cited.length === 0 || before.stateNid === null) return before;
-  const stateNid = await resolver.extend(batch, before.stateNid, ...cited);
+  await settle(parts, turn, batch);
+  const stateNid = await parts.resolver.extend(batch, before.stateNid, ...cited);
   return { ...before, stateNid, view: withEntries(before.view, cited), cited };
 }
 

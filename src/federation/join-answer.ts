@@ -34,7 +34,7 @@ const MAX_EVENT_BYTES = 1024 * 1024;
 /** State and auth chain of the largest rooms there are, several times over. */
 const MAX_EVENTS = 1_000_000;
 /** More than the largest rooms have. */
-const MAX_SERVERS = 50_000;
+const MAX_SERVERS = 15_000;
 
 export interface JoinReading {
   readonly version: RoomVersion;

@@ -170,6 +170,41 @@ describe('before the members are here', () => {
     assert.deepEqual(await stateIdsHere(scene), stateIdsThere(resident));
   });
 
+  test('a member who speaks right after a change of state is added to that state', async () => {
+    await using scene = await joinPartially();
+    const { resident } = scene;
+    const { remote, eve } = resident;
+    learnJoin(resident);
+    const topic = resident.room.add({ type: 'm.room.topic', sender: eve, stateKey: '', content: { topic: 'New' } });
+    const message = resident.room.message(remote.user('derek'), 'Nice');
+    await give(resident, topic, message);
+    await until(() => sawEvent(scene, message.eventId));
+    const [state] = await here.test.database.query(sql<{ height: number }>`
+      select s.height from events e join state_snapshots s on s.snapshot_nid = e.state_after
+      where e.event_id = ${message.eventId}`);
+    // Of the state given, with the join, with Eve, with the topic, with Derek.
+    assert.equal(state?.height, 5);
+  });
+
+  test('A11: members of another room are not taken for those of this one', async () => {
+    await using other = await startScriptedResident(authority);
+    await join(alice, other);
+    await using scene = await joinPartially();
+    const { resident } = scene;
+    const { room, eve } = resident;
+    learnJoin(resident);
+    const stranger = other.room.current('m.room.member', other.eve);
+    const auth = [...room.current('m.room.name').authEvents, stranger.eventId];
+    const forged = room.make({ type: 'm.room.message', sender: eve, content: { body: 'forged' }, auth });
+    room.hide(forged);
+    const last = room.message(eve, 'last');
+    await give(resident, forged, last);
+    await until(() => sawEvent(scene, last.eventId));
+    assert.ok(!(await sawEvent(scene, forged.eventId)));
+    assert.ok(!(await stateIdsHere(scene)).has(stranger.eventId));
+    await alice.ok('POST', `/rooms/${encodeURIComponent(other.room.roomId)}/leave`, {});
+  });
+
   test('a second user joins by way of a server that knows whether they may', async () => {
     await using scene = await joinPartially();
     const { resident } = scene;
