@@ -1,8 +1,8 @@
 /**
  * Joining a large room of another server that answers at once: what our side of a join costs, with all members in the answer
- * and without.
+ * and without; and what Synapse's costs, in the smallest of the rooms.
  *
- *   node bench/remote-join.ts [--members 2000,10000] [--scratch DIR]
+ *   node bench/remote-join.ts [--members 2000,10000] [--only hammerhead] [--scratch DIR]
  *
  * Prints seconds until the join was answered and until all members were here, the longest time for which the event loop
  * stood still, memory, and the floor: how long the signatures alone take, checked as the server checks them.
@@ -26,16 +26,19 @@ import { createHttpClient } from './lib/client.ts';
 import { createMeter } from './lib/meter.ts';
 import { startPostgres } from './lib/postgres.ts';
 import { watchStalls } from './lib/stalls.ts';
+import { startSynapse } from './lib/synapse.ts';
 import { formatFigure, formatMegabytes, formatTable } from './lib/table.ts';
 
 const { values: options } = parseArgs({
   options: {
     members: { type: 'string', default: '2000,10000' },
+    only: { type: 'string' },
     scratch: { type: 'string', default: join(tmpdir(), 'hammerhead-bench-remote-join') },
   },
 });
 const scratch = resolve(options.scratch);
-rmSync(scratch, { recursive: true, force: true });
+rmSync(join(scratch, 'server'), { recursive: true, force: true });
+rmSync(join(scratch, 'postgres'), { recursive: true, force: true });
 mkdirSync(join(scratch, 'server'), { recursive: true });
 chmodSync(scratch, 0o755);
 await using stack = new AsyncDisposableStack();
@@ -61,31 +64,70 @@ const http = createHttpClient(server.url);
 stack.defer(() => http.close());
 const api = createApi(http, {});
 const account = await api.register('alice');
+const counts = options.members.split(',').map(Number);
 const rows: string[][] = [];
-for (const members of options.members.split(',').map(Number)) {
+for (const members of counts) {
   for (const omitsMembers of [false, true]) {
     await using resident = await startScriptedResident(authority);
     const measured = await measure(account, resident, { members, omitsMembers });
-    rows.push([String(members), omitsMembers ? 'later' : 'at once', ...measured]);
+    rows.push(['hammerhead', String(members), omitsMembers ? 'later' : 'at once', ...measured]);
   }
 }
+if (options.only !== 'hammerhead') rows.push(...(await measureSynapse(Math.min(...counts))));
 const columns = ['members', 'given', 'usable s', 'whole s', 'signatures s', 'longest stall ms', 'RSS MB', 'peak MB'];
-console.log(formatTable(columns, rows));
+console.log(formatTable(['server', ...columns], rows));
 
 interface Wanted {
   readonly members: number;
   readonly omitsMembers: boolean;
 }
 
-async function measure(
-  user: Account,
-  resident: ScriptedResident,
-  { members, omitsMembers }: Wanted,
-): Promise<readonly string[]> {
+async function measureSynapse(members: number): Promise<readonly string[][]> {
+  const { certificatePath } = authority;
+  await using synapse = await startSynapse(join(scratch, 'synapse'), postgres, { certificatePath });
+  const client = createHttpClient(synapse.url);
+  stack.defer(() => client.close());
+  const user = await createApi(client, {}).register('alice');
+  const found: string[][] = [];
+  for (const omitsMembers of [false, true]) {
+    await using resident = await startScriptedResident(authority);
+    const floor = await prepare(resident, { members, omitsMembers });
+    const { usable, whole } = await enter(synapse.url, user, resident);
+    const { serverBytes, serverPeakBytes } = createMeter([synapse.pid]).readMemory();
+    const times = [usable, whole, floor].map(formatFigure);
+    const memory = [serverBytes, serverPeakBytes].map(formatMegabytes);
+    found.push([
+      `synapse ${synapse.version}`,
+      String(members),
+      omitsMembers ? 'later' : 'at once',
+      ...times,
+      '',
+      ...memory,
+    ]);
+  }
+  return found;
+}
+
+async function measure(user: Account, resident: ScriptedResident, wanted: Wanted): Promise<readonly string[]> {
+  const floor = await prepare(resident, wanted);
+  await server.stop();
+  await server.start();
+  const stalls = watchStalls(`http://127.0.0.1:${metricsPort}/metrics`);
+  const { usable, whole } = await enter(server.url, user, resident);
+  const longest = await stalls.end();
+  const { serverBytes, serverPeakBytes } = createMeter([server.pid ?? 0]).readMemory();
+  return [
+    ...[usable, whole, floor, longest].map(formatFigure),
+    formatMegabytes(serverBytes),
+    formatMegabytes(serverPeakBytes),
+  ];
+}
+
+/** Fills the room; gives how many seconds its signatures take. */
+async function prepare(resident: ScriptedResident, { members, omitsMembers }: Wanted): Promise<number> {
   const { room, server: peer } = resident;
   const state = [...room.stateAfter(room.newest).values()].map(({ pdu }) => pdu);
   const all = [...state, ...createMembers(resident, members)];
-  const floor = await measureSignatures(resident, all);
   const given = omitsMembers ? state.filter(({ type }) => type !== 'm.room.member') : all;
   const omitted = omitsMembers ? { members_omitted: true, servers_in_room: [peer.serverName] } : {};
   const text = JSON.stringify({ auth_chain: state, state: given, ...omitted });
@@ -93,30 +135,23 @@ async function measure(
   const idsOf = (pdus: readonly Pdu[]): readonly string[] => pdus.map((pdu) => createEvent(pdu, room.version).eventId);
   const ids = { pdu_ids: idsOf(all), auth_chain_ids: idsOf(state) };
   resident.giveState = (answer) => (answer['pdu_ids'] === undefined ? { pdus: all, auth_chain: state } : ids);
-  await server.stop();
-  await server.start();
-  const stalls = watchStalls(`http://127.0.0.1:${metricsPort}/metrics`);
+  return measureSignatures(resident, all);
+}
+
+/** Joins; gives the seconds until that was answered, and until all members were. */
+async function enter(url: string, { token }: Account, { room, server: peer }: ScriptedResident) {
+  const roomId = encodeURIComponent(room.roomId);
+  const headers = { authorization: `Bearer ${token}` };
+  const ask = async (method: string, path: string, body: string | null): Promise<void> => {
+    const answer = await fetch(`${url}/_matrix/client/v3${path}`, { method, headers, body });
+    const text = await answer.text();
+    if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${text.slice(0, 300)}`);
+  };
   const start = performance.now();
-  const path = `/_matrix/client/v3/join/${encodeURIComponent(room.roomId)}?via=${encodeURIComponent(peer.serverName)}`;
-  const headers = { authorization: `Bearer ${user.token}` };
-  const answer = await fetch(`${server.url}${path}`, { method: 'POST', headers, body: '{}' });
-  if (answer.status !== 200) throw new Error(`the join was answered with ${answer.status}: ${await answer.text()}`);
-  const seconds = (performance.now() - start) / 1000;
-  const found = await fetch(`${server.url}/_matrix/client/v3/rooms/${encodeURIComponent(room.roomId)}/members`, {
-    headers,
-  });
-  if (found.status !== 200) throw new Error(`the members were answered with ${found.status}: ${await found.text()}`);
-  const whole = (performance.now() - start) / 1000;
-  const longest = await stalls.end();
-  const { serverBytes, serverPeakBytes } = createMeter([server.pid ?? 0]).readMemory();
-  return [
-    formatFigure(seconds),
-    formatFigure(whole),
-    formatFigure(floor),
-    formatFigure(longest),
-    formatMegabytes(serverBytes),
-    formatMegabytes(serverPeakBytes),
-  ];
+  await ask('POST', `/join/${roomId}?via=${encodeURIComponent(peer.serverName)}`, '{}');
+  const usable = (performance.now() - start) / 1000;
+  await ask('GET', `/rooms/${roomId}/members`, null);
+  return { usable, whole: (performance.now() - start) / 1000 };
 }
 
 function createMembers({ room, remote }: ScriptedResident, members: number): readonly Pdu[] {
