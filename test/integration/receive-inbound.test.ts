@@ -213,7 +213,7 @@ test('A15: EDUs about users of another server, or about rooms that they are not 
   ];
   await send(inbound, '1', [], [...wrong, ...odd, typing(roomId, EVE), receipt(roomId, EVE)]);
   assert.deepEqual(scene.typing, [`${EVE} true`]);
-  assert.deepEqual(scene.receipts, [{ roomId, userId: EVE, eventId: '$event', threadId: 'main' }]);
+  assert.deepEqual(scene.receipts, [{ roomId, userId: EVE, eventId: '$event', threadId: 'main', ts: 1 }]);
 });
 
 test('I4, A22: what was acknowledged is taken in after a crash; who asks again gets the same answer', async () => {
