@@ -10,7 +10,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync, readFileSync, statSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startTestPostgres } from '../test/support/database.ts';
 
@@ -57,9 +58,15 @@ function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
+function createFolder(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), 'hammerhead-compiled-'));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
 async function run(): Promise<number> {
   const needsPostgres = files.some((file) => readFileSync(file, 'utf8').includes('support/'));
   await using postgres = needsPostgres ? await startTestPostgres() : undefined;
+  using compiled = createFolder();
   const child = spawn(
     process.execPath,
     [
@@ -74,6 +81,8 @@ async function run(): Promise<number> {
     {
       stdio: 'inherit',
       env: {
+        // Each file and each server that it starts is a process of its own, which would compile all sources anew.
+        NODE_COMPILE_CACHE: compiled.path,
         ...process.env,
         ...(postgres === undefined ? {} : { HAMMERHEAD_TEST_POSTGRES: postgres.url }),
         ...(options.isLong ? { HAMMERHEAD_LONG_TESTS: '1' } : {}),

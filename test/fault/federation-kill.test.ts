@@ -21,7 +21,7 @@ const { values: options } = parseArgs({
   options: { rounds: { type: 'string' }, seed: { type: 'string' } },
   strict: false,
 });
-const ROUNDS = Number(options.rounds ?? (process.env['HAMMERHEAD_LONG_TESTS'] === undefined ? 2 : 30));
+const ROUNDS = Number(options.rounds ?? (process.env['HAMMERHEAD_LONG_TESTS'] === undefined ? 1 : 30));
 const SEED = Number(options.seed ?? Date.now() % 1_000_000);
 const SENDERS_PER_SIDE = 4;
 /** Acknowledged messages before a kill, so that there is something to lose. */
