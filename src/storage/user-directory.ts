@@ -1,7 +1,7 @@
 /**
  * Searching users: this server's by localpart and by the profile that a user shows everywhere, never by what they call
  * themselves in one room; those of other servers by their localpart. Found is only who shares a room with the searcher, or
- * is in a room that anybody may enter or read.
+ * is in a room that anybody may enter or read, which may be the searcher.
  *
  * https://spec.matrix.org/v1.19/client-server-api/#user-directory
  */
@@ -67,7 +67,7 @@ export async function searchUsers(
       and exists (
         select from memberships theirs
         where theirs.user_id = profiled.user_id and theirs.membership = 'join'
-          and (exists (
+          and (theirs.user_id <> ${searcher} and exists (
             select from memberships mine
             where mine.room_id = theirs.room_id and mine.user_id = ${searcher} and mine.membership = 'join')
           or exists (
