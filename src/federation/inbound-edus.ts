@@ -9,7 +9,15 @@ import type { RoomSnapshot } from '../engine/room-snapshot.ts';
 import type { RoomEngine } from '../engine/types.ts';
 import type { Clock } from '../lib/clock.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import { parseRoomId, parseUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '../protocol/ids.ts';
+import {
+  MAX_ID_BYTES,
+  parseRoomId,
+  parseUserId,
+  type RoomId,
+  type ServerName,
+  serverNameOf,
+  type UserId,
+} from '../protocol/ids.ts';
 import { isJsonArray, isJsonObject } from '../protocol/json-value.ts';
 import type { JsonObject, JsonValue } from '../protocol/pdu.ts';
 import type { PresenceStatus } from '../protocol/presence.ts';
