@@ -157,6 +157,14 @@ describe('finding a server', () => {
 });
 
 describe('well-known of servers', () => {
+  test('a name of digits that is no address has none, and is no fault', async () => {
+    for (const name of ['9007199254740993', '4294967296', '1.2.3.4.5', '0x100000000', '1.2.3.256']) {
+      const world = createWorld();
+      assert.deepEqual(await world.resolve(name), [`${name} 8448 ${name}`]);
+      assert.ok(!world.asked.some((asked) => asked.startsWith('https:')), name);
+    }
+  });
+
   test('limit 13: an answer is kept as long as it says, between five minutes and 48 hours', async () => {
     const cases: readonly (readonly [TransportAnswer['headers'], number])[] = [
       [{}, 24 * HOUR],

@@ -25,7 +25,14 @@ export function toFederationError(cause: unknown): FederationError {
   return mayPass('unreachable', `no connection (${code === '' ? 'unknown' : code})`, cause);
 }
 
-const NOT_FOUND: ReadonlySet<string> = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA', 'ENODATA', 'EAI_NONAME']);
+const NOT_FOUND: ReadonlySet<string> = new Set([
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EAI_NODATA',
+  'ENODATA',
+  'EAI_NONAME',
+  'ERR_INVALID_URL',
+]);
 
 /** OpenSSL's verdicts on a chain, by Node's names. */
 const UNTRUSTED: ReadonlySet<string> = new Set([

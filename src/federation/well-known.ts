@@ -87,7 +87,10 @@ interface Found {
 /** Undefined where the host could not be asked; an answer that says nothing usable is one all the same. */
 async function ask(transport: Pick<Transport, 'send'>, clock: Clock, hostname: string): Promise<Found | undefined> {
   const deadline = clock.monotonic() + DEADLINE_MS;
-  let url = new URL(`https://${hostname}/.well-known/matrix/server`);
+  // Names of digits alone may be too large to be an address, and are no host of any URL then.
+  const first = URL.parse(`https://${hostname}/.well-known/matrix/server`);
+  if (first === null) return NOTHING;
+  let url = first;
   try {
     for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
       const answer = await transport.send({
