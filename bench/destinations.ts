@@ -13,7 +13,7 @@ import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createTestAuthority } from '../test/support/certificates.ts';
+import { createTestAuthority, federationOnLoopback } from '../test/support/certificates.ts';
 import { startServer } from '../test/support/server-process.ts';
 import { type Account, type Api, createApi } from './lib/api.ts';
 import { tieChild } from './lib/child.ts';
@@ -49,11 +49,7 @@ const server = stack.use(
     directory: join(scratch, 'server'),
     config: {
       database: { url: postgres.url('hammerhead') },
-      federation: {
-        allowed_networks: ['127.0.0.0/8'],
-        certificates: authority.certificatePath,
-        trusted_key_servers: [],
-      },
+      federation: federationOnLoopback(authority),
     },
   }),
 );

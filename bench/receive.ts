@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { createTestAuthority, type TestAuthority } from '../test/support/certificates.ts';
+import { createTestAuthority, federationOnLoopback, type TestAuthority } from '../test/support/certificates.ts';
 import { startServer } from '../test/support/server-process.ts';
 import { createApi } from './lib/api.ts';
 import { createHttpClient, type HttpClient } from './lib/client.ts';
@@ -59,7 +59,7 @@ if (theirs !== undefined) console.log(`${formatFigure(ours / theirs)} times the 
 
 async function measureHammerhead({ certificatePath }: TestAuthority): Promise<void> {
   await postgres.recreateDatabase('hammerhead');
-  const federation = { allowed_networks: ['127.0.0.0/8'], certificates: certificatePath, trusted_key_servers: [] };
+  const federation = federationOnLoopback({ certificatePath });
   const config = { database: { url: postgres.url('hammerhead') }, federation };
   await using server = await startServer({ directory: join(scratch, 'server'), config });
   await measure({ name: 'hammerhead', url: server.url, pid: server.pid ?? 0 });

@@ -18,7 +18,7 @@ import type { JsonObject, Pdu } from '../src/protocol/pdu.ts';
 import { redactPdu } from '../src/protocol/redaction.ts';
 import { hashAndSignEvent } from '../src/protocol/sign-event.ts';
 import { signedText } from '../src/protocol/signing.ts';
-import { createTestAuthority } from '../test/support/certificates.ts';
+import { createTestAuthority, federationOnLoopback } from '../test/support/certificates.ts';
 import { type ScriptedResident, startScriptedResident } from '../test/support/scripted-resident.ts';
 import { findFreePort, startServer } from '../test/support/server-process.ts';
 import { type Account, createApi } from './lib/api.ts';
@@ -52,11 +52,7 @@ const server = stack.use(
     config: {
       database: { url: postgres.url('hammerhead') },
       metrics: { enabled: true, port: metricsPort },
-      federation: {
-        allowed_networks: ['127.0.0.0/8'],
-        certificates: authority.certificatePath,
-        trusted_key_servers: [],
-      },
+      federation: federationOnLoopback(authority),
     },
   }),
 );

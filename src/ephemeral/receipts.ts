@@ -7,7 +7,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { MatrixError } from '../protocol/errors.ts';
-import type { RoomId, UserId } from '../protocol/ids.ts';
+import { MAX_ID_BYTES, type RoomId, type UserId } from '../protocol/ids.ts';
 import type { Event } from '../protocol/pdu.ts';
 import { MAX_RELATION_HOPS, nextInChain, threadOf } from '../protocol/threads.ts';
 import { accountDataStream, loadAccountData } from '../storage/account-data.ts';
@@ -52,9 +52,6 @@ interface ReceiptRoom {
   readonly isPartial: boolean;
   membershipOf(userId: string): string | undefined;
 }
-
-/** An event id is no longer. */
-const MAX_EVENT_ID_LENGTH = 255;
 
 interface PlacedEvent {
   readonly event: Event;
@@ -107,7 +104,7 @@ export function createReceipts({ database, committer, rooms, clock }: ReceiptsOp
   /** In a room that has just come here, receipts point to events from before. They count less than any other. */
   async function findReceived({ roomId, eventId, threadId }: ReceivedReceipt): Promise<Move['target']> {
     const known = await loadEvent(rooms, roomId, eventId);
-    const isUnknown = known === undefined && threadId === undefined && eventId.length <= MAX_EVENT_ID_LENGTH;
+    const isUnknown = known === undefined && threadId === undefined && eventId.length <= MAX_ID_BYTES;
     if (isUnknown && (await rooms.loadSnapshot(roomId))?.isPartial === true) return { position: 0 };
     return loadTarget(roomId, { type: 'm.read', eventId, threadId });
   }

@@ -25,6 +25,11 @@ export interface TestAuthority extends AsyncDisposable {
 }
 
 const OPENSSL = 'openssl';
+/** How a server is to federate with others of this machine that the authority has signed. */
+export function federationOnLoopback({ certificatePath }: Pick<TestAuthority, 'certificatePath'>) {
+  return { allowed_networks: ['127.0.0.0/8'], certificates: certificatePath, trusted_key_servers: [] };
+}
+
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
 
 export async function createTestAuthority(): Promise<TestAuthority> {

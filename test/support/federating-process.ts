@@ -2,7 +2,7 @@
  * A homeserver in a process of its own that other servers reach over TLS, on an address of its own with a certificate of
  * the tests' authority: for what a crash does between servers.
  */
-import type { TestAuthority } from './certificates.ts';
+import { federationOnLoopback, type TestAuthority } from './certificates.ts';
 import { nextAddress } from './federation.ts';
 import { findFreePort, type ServerProcess, startServer } from './server-process.ts';
 
@@ -24,11 +24,7 @@ export async function startFederatingProcess(authority: TestAuthority): Promise<
         { address: '127.0.0.1', port },
         { address, port: 8448, tls: { certificate, key } },
       ],
-      federation: {
-        allowed_networks: ['127.0.0.0/8'],
-        certificates: authority.certificatePath,
-        trusted_key_servers: [],
-      },
+      federation: federationOnLoopback(authority),
     },
   });
   return { serverName, process, [Symbol.asyncDispose]: () => process[Symbol.asyncDispose]() };

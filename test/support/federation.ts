@@ -16,7 +16,7 @@ import type { ServerName } from '../../src/protocol/ids.ts';
 import type { JsonObject } from '../../src/protocol/pdu.ts';
 import { createSigningKey, type SigningKey, signJson } from '../../src/protocol/signing.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
-import type { TestAuthority } from './certificates.ts';
+import { federationOnLoopback, type TestAuthority } from './certificates.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { textAt } from './json.ts';
 
@@ -80,12 +80,7 @@ export async function startHomeserver({
     ],
     registration: { enabled: true, requires_token: false, password_requirements: { min_length: 1, min_entropy: 0 } },
     rate_limits: { enabled: false },
-    federation: {
-      allowed_networks: ['127.0.0.0/8'],
-      certificates: authority.certificatePath,
-      trusted_key_servers: [],
-      ...federation,
-    },
+    federation: { ...federationOnLoopback(authority), ...federation },
     ...config,
   };
   // JSON is YAML.
